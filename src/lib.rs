@@ -1,0 +1,1 @@
+//! Backs up and restores the virtual disks of vSphere volumes.

@@ -1,0 +1,1 @@
+//! A vSphere endpoint that keeps real disk contents.
