@@ -1,0 +1,1 @@
+//! What a backup knows of itself.

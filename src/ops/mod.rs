@@ -1,0 +1,53 @@
+//! The use cases, readable aloud.
+
+mod operation;
+
+pub mod backup;
+pub mod metadata;
+pub mod restore;
+
+pub use backup::{BackupOptions, backup_volume};
+pub use operation::{Progress, ProgressFn};
+pub use restore::{RestoreOptions, restore_backup};
+
+use crate::service::Staging;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What backup and restore have in common.
+#[derive(Default)]
+pub struct Common<'a> {
+    /// Streamed or by way of a temporary file; `None` = as the service wants it.
+    pub staging: Option<Staging>,
+    /// Where temporary files go; `None` = the system's directory for them.
+    pub temp_dir: Option<PathBuf>,
+    /// No byte moved for this long ends a transfer; `None` = 120 s.
+    pub stall_timeout: Option<Duration>,
+    /// Called on the calling thread at least once a second while the library waits.
+    pub progress: Option<ProgressFn<'a>>,
+    /// Ends the operation when thrown.
+    pub cancel: Option<crate::cancel::Cancel>,
+}
+
+/// What an operation that succeeded did.
+#[derive(Clone, Debug, Default)]
+pub struct Summary {
+    /// The operation's id, which also stands in the server's logs.
+    pub operation: String,
+    /// The backing's moref.
+    pub backing: String,
+    /// Whether the backing was made by this operation.
+    pub backing_created: bool,
+    /// The disk's size in bytes.
+    pub capacity: u64,
+    /// The stream's length in bytes.
+    pub stream_length: u64,
+    /// Bytes of the disk's grains that are not all zero.
+    pub populated: u64,
+    /// SHA-256 of the stream.
+    pub stream_sha256: [u8; 32],
+    /// The digest of the disk's contents, the same for every encoding of the same disk.
+    pub content_digest: [u8; 32],
+    /// What succeeded otherwise than asked, or could not be proven: a sentence each.
+    pub notices: Vec<String>,
+}

@@ -1,0 +1,149 @@
+//! One operation under way: its id, its phase, and what the caller hears of it.
+
+use crate::cancel::Cancel;
+use crate::client::Client;
+use crate::error::{Error, Kind, Phase, Result};
+use crate::log::Level;
+use crate::vsphere::Session;
+use std::future::Future;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+/// What a progress callback is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// The part of the operation under way.
+    pub phase: Phase,
+    /// Bytes of the disk (transfer) or of the file (service) done so far; 0 in other phases.
+    pub done: u64,
+    /// What `done` grows to; 0 where that is unknown or means nothing.
+    pub total: u64,
+}
+
+/// Told of progress on the calling thread; `Break` cancels the operation.
+pub type ProgressFn<'a> = Box<dyn FnMut(Progress) -> ControlFlow<()> + 'a>;
+
+/// The longest silence between two progress calls while the library itself is at work.
+const REPORT_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Ends in `Err` as soon as the caller wants the end; carries id and phase into every error.
+pub(super) struct Operation<'a> {
+    client: &'a Client,
+    session: Session,
+    id: String,
+    report: Option<ProgressFn<'a>>,
+    cancel: Option<Cancel>,
+    now: Progress,
+    reported: Instant,
+}
+
+impl<'a> Operation<'a> {
+    pub(super) fn begin(
+        client: &'a Client,
+        report: Option<ProgressFn<'a>>,
+        cancel: Option<Cancel>,
+    ) -> Result<Self> {
+        let mut random = [0; 8];
+        getrandom::fill(&mut random)
+            .map_err(|e| Error::new(Kind::Io, format!("get random bytes: {e}")))?;
+        let id = format!("{:016x}", u64::from_be_bytes(random));
+        Ok(Operation {
+            client,
+            session: client.session().with_operation(&id),
+            id,
+            report,
+            cancel,
+            now: Progress {
+                phase: Phase::Prepare,
+                done: 0,
+                total: 0,
+            },
+            reported: Instant::now(),
+        })
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// The client's session, with this operation's id in every request.
+    pub(super) fn session(&self) -> &Session {
+        &self.session
+    }
+
+    /// Enters a phase that will do `total` bytes (0: no telling), and says so to the caller.
+    pub(super) fn enter(&mut self, phase: Phase, total: u64) -> Result<()> {
+        self.now = Progress {
+            phase,
+            done: 0,
+            total,
+        };
+        self.client.log().record(Level::Info, || {
+            format!("operation {}: {}", self.id, phase.name())
+        });
+        self.report()
+    }
+
+    /// Records how far the phase is, and tells the caller when it is time to.
+    pub(super) fn reach(&mut self, done: u64) -> Result<()> {
+        self.now.done = done.max(self.now.done);
+        self.tick()
+    }
+
+    /// To be called whenever the calling thread looks up: sees a cancel, reports when due.
+    pub(super) fn tick(&mut self) -> Result<()> {
+        if self.reported.elapsed() >= REPORT_INTERVAL {
+            return self.report();
+        }
+        self.check_cancel()
+    }
+
+    /// Runs a request of the session on the I/O thread while this thread reports progress.
+    pub(super) fn run<T, F>(&mut self, future: F) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.client.runtime().run(&mut || self.tick(), future)
+    }
+
+    /// Runs what must happen also after a cancel: undoing, removing, unlocking.
+    pub(super) fn run_unstoppable<T, F>(&mut self, future: F) -> Result<T>
+    where
+        F: Future<Output = Result<T>> + Send + 'static,
+        T: Send + 'static,
+    {
+        self.client.runtime().run(&mut || Ok(()), future)
+    }
+
+    /// Adds the phase and the operation's id to what went wrong.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        let log = self.client.log();
+        error
+            .during(self.now.phase, &self.id)
+            .map_text(|text| log.redact(text).into_owned())
+    }
+
+    fn report(&mut self) -> Result<()> {
+        self.check_cancel()?;
+        self.reported = Instant::now();
+        if let Some(report) = &mut self.report {
+            if report(self.now).is_break() {
+                return Err(Error::new(
+                    Kind::Cancelled,
+                    "the progress callback asked for the end",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn check_cancel(&self) -> Result<()> {
+        match &self.cancel {
+            Some(cancel) if cancel.is_thrown() => {
+                Err(Error::new(Kind::Cancelled, "the cancel switch was thrown"))
+            }
+            _ => Ok(()),
+        }
+    }
+}

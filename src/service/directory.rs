@@ -1,0 +1,3 @@
+//! Backups as files in a directory.
+/// tmp
+pub struct Directory;

@@ -1,0 +1,114 @@
+//! Where backups are kept: the trait every service implements, and those that come with the library.
+//!
+//! All methods run on the thread that called the operation, one at a time, and may block for as
+//! long as they need: the lease is kept alive elsewhere.
+
+mod directory;
+
+pub use directory::Directory;
+
+use crate::error::{Error, Kind, Result};
+use std::path::Path;
+
+/// How the bytes travel between vSphere and a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Staging {
+    /// Straight through, in pieces.
+    Stream,
+    /// By way of a temporary regular file that holds the whole stream.
+    File,
+}
+
+/// What a service is told of a backup that begins.
+#[derive(Clone, Debug)]
+pub struct BackupRequest<'a> {
+    /// The caller's name of the backup.
+    pub backup_id: &'a str,
+    /// The volume's id, or its name where it has no id.
+    pub volume_id: &'a str,
+    /// The volume's size in bytes: what the stream decodes to.
+    pub capacity: u64,
+    /// The stream's length in bytes, where it is known beforehand (file staging).
+    pub length: Option<u64>,
+}
+
+/// Something that keeps backups.
+pub trait BackupService {
+    /// Whether the service wants streams, or a regular file it is shown the path of.
+    fn staging(&self) -> Staging {
+        Staging::Stream
+    }
+
+    /// Begins a backup. Nothing is one before [`BackupWriter::commit`].
+    ///
+    /// # Errors
+    /// [`Kind::Exists`] when there is a committed backup of that id.
+    fn create<'a>(&'a self, request: &BackupRequest<'_>) -> Result<Box<dyn BackupWriter + 'a>>;
+
+    /// Opens a committed backup.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when there is none of that id.
+    fn open<'a>(&'a self, backup_id: &str) -> Result<Box<dyn BackupReader + 'a>>;
+}
+
+/// A backup being written. Dropping it without [`BackupWriter::commit`] aborts it: nothing of it stays.
+pub trait BackupWriter {
+    /// Appends to the stream.
+    ///
+    /// # Errors
+    /// Whatever the service says; the operation ends.
+    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+
+    /// Takes the whole stream from a regular file (file staging), which is gone after the call.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] from a service that takes streams only.
+    fn write_file(&mut self, path: &Path) -> Result<()> {
+        Err(Error::new(
+            Kind::Unsupported,
+            format!("this service takes no file ({})", path.display()),
+        ))
+    }
+
+    /// Keeps the backup's metadata, a JSON text, beside the stream.
+    ///
+    /// # Errors
+    /// Whatever the service says.
+    fn set_metadata(&mut self, metadata: &str) -> Result<()>;
+
+    /// Makes the backup one: durable, whole, to be found by its id.
+    ///
+    /// # Errors
+    /// Whatever the service says; the backup is then aborted.
+    fn commit(self: Box<Self>) -> Result<()>;
+}
+
+/// A committed backup being read, from its beginning.
+pub trait BackupReader {
+    /// The stream's length in bytes.
+    fn length(&self) -> u64;
+
+    /// The metadata given to [`BackupWriter::set_metadata`]; `None` where there is none.
+    ///
+    /// # Errors
+    /// Whatever the service says.
+    fn metadata(&mut self) -> Result<Option<String>>;
+
+    /// Fills the beginning of `buffer`; 0 is the end of the stream.
+    ///
+    /// # Errors
+    /// Whatever the service says.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize>;
+
+    /// Fills the empty regular file at `path` with the whole stream (file staging).
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] from a service that gives streams only.
+    fn read_file(&mut self, path: &Path) -> Result<()> {
+        Err(Error::new(
+            Kind::Unsupported,
+            format!("this service fills no file ({})", path.display()),
+        ))
+    }
+}

@@ -1,0 +1,2 @@
+//! Bytes to and from servers: TLS, HTTP, SOAP.
+pub mod tls;
