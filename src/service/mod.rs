@@ -8,6 +8,7 @@ mod directory;
 pub use directory::Directory;
 
 use crate::error::{Error, Kind, Result};
+use bytes::Bytes;
 use std::path::Path;
 
 /// How the bytes travel between vSphere and a service.
@@ -54,11 +55,11 @@ pub trait BackupService {
 
 /// A backup being written. Dropping it without [`BackupWriter::commit`] aborts it: nothing of it stays.
 pub trait BackupWriter {
-    /// Appends to the stream.
+    /// Appends to the stream. A service that hands the bytes on to a thread clones them at no cost.
     ///
     /// # Errors
     /// Whatever the service says; the operation ends.
-    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+    fn write(&mut self, bytes: &Bytes) -> Result<()>;
 
     /// Takes the whole stream from a regular file (file staging), which is gone after the call.
     ///
