@@ -1,2 +1,5 @@
 //! Bytes to and from servers: TLS, HTTP, SOAP.
+
+pub mod http;
+pub mod soap;
 pub mod tls;

@@ -1,5 +1,7 @@
 //! What proves that a server is the right one.
+use crate::error::{Error, Kind, Result};
 use std::path::PathBuf;
+use std::str::FromStr;
 /// A certificate's fingerprint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fingerprint {
@@ -19,4 +21,15 @@ pub enum Trust {
     Pin(Fingerprint),
     /// Nothing is checked.
     Insecure,
+}
+
+impl FromStr for Fingerprint {
+    type Err = Error;
+
+    fn from_str(_text: &str) -> Result<Self> {
+        Err(Error::new(
+            Kind::InvalidArgument,
+            "fingerprints: not there yet",
+        ))
+    }
 }
