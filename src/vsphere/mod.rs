@@ -1,6 +1,10 @@
 //! Managed objects and what is done with them.
 
+mod address;
+mod content;
+mod endpoint;
 pub mod fault;
+mod login;
 pub mod property;
 pub mod session;
 pub mod task;
