@@ -8,6 +8,7 @@ mod login;
 pub mod property;
 pub mod session;
 pub mod task;
+mod updates;
 
 pub use session::Session;
 
