@@ -10,5 +10,6 @@ pub mod runtime;
 pub mod service;
 pub mod slab;
 pub mod transport;
+pub mod vmdk;
 pub mod volume;
 pub mod vsphere;
