@@ -38,7 +38,7 @@ pub struct DeviceUrl {
     pub disk: bool,
 }
 
-/// What the server says it sent or received for one device.
+/// What the server says it sent or received for one disk.
 #[derive(Clone, Debug, Default)]
 pub struct ManifestEntry {
     /// The device.
@@ -209,7 +209,7 @@ impl Lease {
         }
     }
 
-    /// What the server says of the devices moved; empty where it does not say.
+    /// What the server says of the disks moved; empty where it does not say.
     ///
     /// # Errors
     /// Those of the request, but that the server does not know it.
@@ -222,6 +222,7 @@ impl Lease {
             match answer {
                 Ok(answer) => Ok(answer
                     .children_named("returnval")
+                    .filter(|entry| is_disk(entry))
                     .map(manifest_entry)
                     .collect()),
                 Err(error) if error.kind() == Kind::Unsupported => Ok(Vec::new()),
@@ -330,9 +331,13 @@ fn device_url(node: &Node) -> DeviceUrl {
         key: text("key"),
         url: text("url"),
         thumbprint: text("sslThumbprint"),
-        // Servers that do not say have nothing but disks to say it of.
-        disk: node.child("disk").is_none() || node.flag_at("disk"),
+        disk: is_disk(node),
     }
+}
+
+/// Leases carry other files, too (NVRAM). Servers that do not say have nothing but disks.
+fn is_disk(node: &Node) -> bool {
+    node.child("disk").is_none() || node.flag_at("disk")
 }
 
 fn manifest_entry(node: &Node) -> ManifestEntry {
