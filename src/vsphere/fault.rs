@@ -116,8 +116,7 @@ fn tell_causes(text: &mut String, detail: &Node) {
 
 fn meaning(fault: &str) -> Kind {
     match fault {
-        "InvalidLogin" | "NoPermission" | NOT_AUTHENTICATED | "InvalidLocale"
-        | "PasswordExpired" | "UserLockedOut" => Kind::Auth,
+        "InvalidLogin" | "NoPermission" | NOT_AUTHENTICATED | "PasswordExpired" => Kind::Auth,
         "DuplicateName" | "FileAlreadyExists" | "AlreadyExists" => Kind::Exists,
         OBJECT_NOT_FOUND | "FileNotFound" | "NotFound" => Kind::NotFound,
         "NoDiskSpace" | "InsufficientStorageSpace" | "InsufficientDisks" => Kind::NoSpace,

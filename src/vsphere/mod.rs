@@ -1,10 +1,14 @@
 //! Managed objects and what is done with them.
 
+mod address;
 pub mod backing;
 pub mod cleanup;
+mod content;
 pub mod device;
+mod endpoint;
 pub mod fault;
 pub mod lease;
+mod login;
 pub mod nfc;
 pub mod placement;
 pub mod property;
