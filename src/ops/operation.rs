@@ -3,8 +3,12 @@
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::error::{Error, Kind, Phase, Result};
-use crate::log::Level;
+use crate::log::{Level, Log};
+use crate::slab::{Slab, SlabPool};
+use crate::vsphere::Moref;
 use crate::vsphere::Session;
+use crate::vsphere::cleanup::Cleanup;
+use crate::vsphere::lease::{Granted, Lease};
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
@@ -35,7 +39,12 @@ pub(super) struct Operation<'a> {
     cancel: Option<Cancel>,
     now: Progress,
     reported: Instant,
+    cleanup: Cleanup,
 }
+
+/// How long the requests may take that give up leases at the end of an operation; a server that
+/// does not answer by then drops the leases by itself when they time out.
+const CLEANUP_DEADLINE: Duration = Duration::from_secs(30);
 
 impl<'a> Operation<'a> {
     pub(super) fn begin(
@@ -59,7 +68,12 @@ impl<'a> Operation<'a> {
                 total: 0,
             },
             reported: Instant::now(),
+            cleanup: Cleanup::default(),
         })
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.now.phase
     }
 
     pub(super) fn id(&self) -> &str {
@@ -107,13 +121,30 @@ impl<'a> Operation<'a> {
         self.client.runtime().run(&mut || self.tick(), future)
     }
 
-    /// Runs what must happen also after a cancel: undoing, removing, unlocking.
-    pub(super) fn run_unstoppable<T, F>(&mut self, future: F) -> Result<T>
+    /// Runs a request that changes something, to its end: given up half-way, nobody would know
+    /// what became of it. A cancel is seen after it.
+    pub(super) fn settle<T, F>(&mut self, future: F) -> Result<T>
     where
         F: Future<Output = Result<T>> + Send + 'static,
         T: Send + 'static,
     {
         self.client.runtime().run(&mut || Ok(()), future)
+    }
+
+    /// Takes charge of a lease the server granted, and waits until it is ready.
+    pub(super) fn lease(&mut self, moref: Moref) -> Result<Lease> {
+        let granted = Granted::new(self.session.clone(), moref, self.cleanup.clone());
+        self.run(granted.ready())
+    }
+
+    /// Waits for a free slab.
+    pub(super) fn slab(&mut self, pool: &SlabPool) -> Result<Slab> {
+        let pool = pool.clone();
+        self.run(async move { Ok(pool.take().await) })
+    }
+
+    pub(super) fn log(&self) -> &Log {
+        self.client.log()
     }
 
     /// Adds the phase and the operation's id to what went wrong.
@@ -124,16 +155,28 @@ impl<'a> Operation<'a> {
             .map_text(|text| log.redact(text).into_owned())
     }
 
+    /// Waits until the leases that were given up are.
+    pub(super) fn finish_cleanup(&mut self) {
+        if self.cleanup.is_empty() {
+            return;
+        }
+        let cleanup = self.cleanup.clone();
+        // What does not end in time is the server's to end; there is nothing left to tell.
+        let _ = self.settle(async move {
+            Ok(tokio::time::timeout(CLEANUP_DEADLINE, cleanup.finish()).await)
+        });
+    }
+
     fn report(&mut self) -> Result<()> {
         self.check_cancel()?;
         self.reported = Instant::now();
-        if let Some(report) = &mut self.report {
-            if report(self.now).is_break() {
-                return Err(Error::new(
-                    Kind::Cancelled,
-                    "the progress callback asked for the end",
-                ));
-            }
+        if let Some(report) = &mut self.report
+            && report(self.now).is_break()
+        {
+            return Err(Error::new(
+                Kind::Cancelled,
+                "the progress callback asked for the end",
+            ));
         }
         Ok(())
     }
@@ -145,5 +188,11 @@ impl<'a> Operation<'a> {
             }
             _ => Ok(()),
         }
+    }
+}
+
+impl Drop for Operation<'_> {
+    fn drop(&mut self) {
+        self.finish_cleanup();
     }
 }

@@ -27,10 +27,9 @@ pub struct BackupRequest<'a> {
     pub backup_id: &'a str,
     /// The volume's id, or its name where it has no id.
     pub volume_id: &'a str,
-    /// The volume's size in bytes: what the stream decodes to.
+    /// The volume's size in bytes: what the stream decodes to. The stream itself is shorter by
+    /// its empty blocks and by compression; how much, only its end tells.
     pub capacity: u64,
-    /// The stream's length in bytes, where it is known beforehand (file staging).
-    pub length: Option<u64>,
 }
 
 /// Something that keeps backups.

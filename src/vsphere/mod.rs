@@ -1,17 +1,25 @@
 //! Managed objects and what is done with them.
 
 mod address;
+pub mod backing;
+pub mod cleanup;
 mod content;
+pub mod device;
 mod endpoint;
 pub mod fault;
+pub mod lease;
 mod login;
+pub mod nfc;
+pub mod placement;
 pub mod property;
 pub mod session;
 pub mod task;
 mod updates;
+pub mod virtual_disk;
 
 pub use session::Session;
 
+use crate::error::{Error, Kind, Result};
 use crate::transport::soap::{Element, Node};
 use std::fmt;
 
@@ -39,6 +47,17 @@ impl Moref {
         let value = node.text.trim();
         (!value.is_empty()).then(|| Moref::new(kind, value))
     }
+}
+
+/// The object that a call returned.
+///
+/// # Errors
+/// [`Kind::Fault`] when it returned none.
+pub fn returned(answer: &Node) -> Result<Moref> {
+    answer
+        .child("returnval")
+        .and_then(Moref::from_node)
+        .ok_or_else(|| Error::new(Kind::Fault, format!("{} names no object", answer.name)))
 }
 
 impl fmt::Display for Moref {

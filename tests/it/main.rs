@@ -1,1 +1,4 @@
-//! Integration tests.
+//! The integration tests: one crate, a module a topic.
+
+mod floors;
+mod vmdk_corpus;
