@@ -13,6 +13,7 @@ pub mod nfc;
 pub mod placement;
 pub mod property;
 pub mod session;
+pub mod tag;
 pub mod task;
 pub mod virtual_disk;
 
@@ -20,10 +21,11 @@ pub use session::Session;
 
 use crate::error::{Error, Kind, Result};
 use crate::transport::soap::{Element, Node};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A managed object reference: names an object of one server while that object lives.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Moref {
     /// The object's type (`VirtualMachine`).
     pub kind: String,
