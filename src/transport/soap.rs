@@ -289,6 +289,12 @@ fn read_fault(fault: &Node) -> Fault {
     }
 }
 
+/// A node for the tests of what reads nodes.
+#[cfg(test)]
+pub(crate) fn parse_node(text: &str) -> Node {
+    xml::parse(text.as_bytes()).unwrap()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

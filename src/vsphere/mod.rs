@@ -15,6 +15,7 @@ pub mod property;
 pub mod session;
 pub mod tag;
 pub mod task;
+mod updates;
 pub mod virtual_disk;
 
 pub use session::Session;
