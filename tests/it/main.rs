@@ -1,4 +1,5 @@
 //! The integration tests: one crate, a module a topic.
 
 mod floors;
+mod header;
 mod vmdk_corpus;
