@@ -174,6 +174,7 @@ impl vmdk_client_options {
                 keepalive_interval: milliseconds(keepalive_interval_ms),
                 proxy: text::name(proxy, "proxy", LONGEST_NAME)?,
                 allow_plain_http: flag(allow_plain_http),
+                state_dir: None,
                 log: gate.log(log_level)?,
             })
         }
