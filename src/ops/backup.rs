@@ -11,9 +11,9 @@ use crate::service::{BackupRequest, BackupService, BackupWriter, Staging};
 use crate::slab::{SLABS, SlabPool};
 use crate::vmdk::Facts;
 use crate::volume::{AdapterType, DiskType, Volume};
-use crate::vsphere::backing::{self, Backing, NewBacking, OPERATION_KEY};
+use crate::vsphere::backing::{self, Backing, NewBacking};
 use crate::vsphere::device::Disk;
-use crate::vsphere::{nfc, placement};
+use crate::vsphere::{nfc, placement, tag};
 use bytes::Bytes;
 use std::io::Read;
 use std::sync::atomic::Ordering;
@@ -43,7 +43,12 @@ pub fn backup_volume(
     volume.validate()?;
     validate_backup_id(&options.backup_id)?;
     let staging = options.common.staging(service.staging())?;
-    let mut op = Operation::begin(client, options.common.progress, options.common.cancel)?;
+    let mut op = Operation::begin(
+        client,
+        volume.label(),
+        options.common.progress,
+        options.common.cancel,
+    )?;
     let mut backup = Backup {
         service,
         volume,
@@ -51,7 +56,6 @@ pub fn backup_volume(
         staging,
         temp_dir: options.common.temp_dir,
         stall: options.common.stall_timeout.unwrap_or(super::STALL_TIMEOUT),
-        started: metadata::now(),
         summary: Summary::default(),
     };
     match backup.run(&mut op) {
@@ -71,7 +75,6 @@ struct Backup<'a> {
     staging: Staging,
     temp_dir: Option<std::path::PathBuf>,
     stall: std::time::Duration,
-    started: String,
     summary: Summary,
 }
 
@@ -335,7 +338,7 @@ impl<'a> Backup<'a> {
                 extra_config: backing
                     .extra_config
                     .iter()
-                    .filter(|(key, _)| key != OPERATION_KEY)
+                    .filter(|(key, _)| !tag::ALL.contains(&key.as_str()))
                     .cloned()
                     .collect(),
             },
@@ -350,7 +353,7 @@ impl<'a> Backup<'a> {
                 library: env!("CARGO_PKG_VERSION").into(),
             },
             times: Times {
-                started: self.started.clone(),
+                started: op.started().to_owned(),
                 finished: metadata::now(),
             },
         }

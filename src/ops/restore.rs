@@ -13,10 +13,10 @@ use crate::service::{BackupService, Staging};
 use crate::slab::{SLABS, SlabPool};
 use crate::vmdk::{Check, Facts};
 use crate::volume::{AdapterType, DiskType, Volume};
-use crate::vsphere::backing::{self, Backing, NewBacking, OPERATION_KEY};
+use crate::vsphere::backing::{self, Backing, NewBacking};
 use crate::vsphere::device::Disk;
 use crate::vsphere::placement::{self, Site};
-use crate::vsphere::{Moref, nfc, virtual_disk};
+use crate::vsphere::{Moref, nfc, tag, virtual_disk};
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
 
@@ -46,7 +46,12 @@ pub fn restore_backup(
     volume.validate()?;
     validate_backup_id(&options.backup_id)?;
     let staging = options.common.staging(service.staging())?;
-    let mut op = Operation::begin(client, options.common.progress, options.common.cancel)?;
+    let mut op = Operation::begin(
+        client,
+        volume.label(),
+        options.common.progress,
+        options.common.cancel,
+    )?;
     let mut restore = Restore {
         service,
         volume,
@@ -58,7 +63,12 @@ pub fn restore_backup(
         undo: Undo::default(),
     };
     match restore.run(&mut op) {
-        Ok(()) => Ok(restore.summary),
+        Ok(()) => {
+            if restore.undo.is_settled() {
+                op.end_journal();
+            }
+            Ok(restore.summary)
+        }
         Err(error) => {
             let error = restore.undo.after(&mut op, error);
             Err(op.explain(error.context(format_args!(
@@ -290,16 +300,20 @@ impl Restore<'_> {
             disk_type: plan.disk_type,
             adapter: plan.adapter,
             profile: self.volume.storage_profile.clone(),
-            extra_config: vec![(OPERATION_KEY.into(), op.id().into())],
+            extra_config: vec![
+                (tag::OPERATION.into(), op.id().into()),
+                (tag::STARTED.into(), op.started().into()),
+            ],
         };
-        self.undo.note(Made::TemporaryVm {
+        let temporary = Made::TemporaryVm {
             name: new.name.clone(),
             moref: None,
-        });
+        };
+        self.undo.note(op, temporary)?;
         let granted = op.settle(backing::import(session.clone(), new, site.clone()))?;
         let lease = op.lease(granted)?;
         let vm = lease.entity().clone();
-        self.undo.know(&vm);
+        self.undo.know(op, &vm)?;
         let destination = Destination {
             lease: &lease,
             capacity,
@@ -383,10 +397,19 @@ impl Restore<'_> {
             op.enter(Phase::Convert, 0)?;
             let from = imported.disk.file.clone();
             let to = sibling(&from, &format!("{}-{}", plan.disk_type, op.id()));
-            self.undo.note(Made::Disk {
+            let copy = Made::Disk {
                 datacenter: datacenter.clone(),
                 path: to.clone(),
-            });
+            };
+            self.undo.note(op, copy)?;
+            op.settle(backing::reconfigure(
+                session.clone(),
+                imported.vm.clone(),
+                backing::Changes {
+                    extra_config: vec![tag_disks(&[&to])],
+                    ..backing::Changes::default()
+                },
+            ))?;
             op.settle(virtual_disk::copy(
                 session.clone(),
                 datacenter.clone(),
@@ -444,7 +467,10 @@ impl Restore<'_> {
     ) -> Result<()> {
         op.enter(Phase::Replace, 0)?;
         let volume = self.volume;
-        let mut extra_config = vec![(OPERATION_KEY.to_owned(), String::new())];
+        let mut extra_config: Vec<(String, String)> = tag::ALL
+            .iter()
+            .map(|key| ((*key).to_owned(), String::new()))
+            .collect();
         extra_config.extend(match (&*volume.extra_config, metadata) {
             ([], Some(metadata)) => super::metadata::agent_config(&metadata.volume.extra_config),
             (given, _) => given.to_vec(),
@@ -461,15 +487,26 @@ impl Restore<'_> {
             profile: volume.storage_profile.clone(),
         };
         let session = op.session().clone();
-        op.settle(backing::reconfigure(
+        let adopted = op.settle(backing::reconfigure(
             session.clone(),
             imported.vm.clone(),
             changes,
-        ))?;
+        ));
+        // Whatever the answer was, or if it was lost: the tag went in the same step.
+        let made = op.settle(backing::describe(session, imported.vm.clone()));
+        let made = match (adopted, made) {
+            (_, Ok(made)) if made.extra(tag::OPERATION).is_none() => made,
+            (Err(error), _) | (Ok(()), Err(error)) => return Err(error),
+            (Ok(()), Ok(made)) => {
+                return Err(Error::new(
+                    Kind::Fault,
+                    format!("the server did not take the tag off {}", made.moref),
+                ));
+            }
+        };
         self.undo.keep_vm();
         self.summary.backing = imported.vm.value.clone();
         self.summary.backing_created = true;
-        let made = op.settle(backing::describe(session, imported.vm))?;
         let id_kept = volume.id.is_none() || same_uuid(&made.instance_uuid, &volume.id);
         if made.name != volume.name || !id_kept {
             self.summary.notices.push(format!(
@@ -507,6 +544,12 @@ fn agree(metadata: Option<&Metadata>, capacity: u64, length: u64) -> Result<()> 
         ));
     }
     Ok(())
+}
+
+/// The tag that says where a disk may lie that was taken out of its temporary virtual machine.
+pub(super) fn tag_disks(paths: &[&str]) -> (String, String) {
+    let list = serde_json::Value::from(paths.to_vec());
+    (tag::DISKS.to_owned(), list.to_string())
 }
 
 /// Names of virtual machines have at most 80 characters.

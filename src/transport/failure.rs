@@ -86,10 +86,10 @@ fn known_cause(cause: &(dyn StdError + 'static)) -> Option<Error> {
 }
 
 fn tls_error(error: &rustls::Error) -> Error {
-    if let rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) = error {
-        if let Some(refused) = other.0.downcast_ref::<Refused>() {
-            return Error::new(Kind::Tls, refused.to_string()).remedy(&refused.remedy);
-        }
+    if let rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) = error
+        && let Some(refused) = other.0.downcast_ref::<Refused>()
+    {
+        return Error::new(Kind::Tls, refused.to_string()).remedy(&refused.remedy);
     }
     let error_of = |message: String| Error::new(Kind::Tls, format!("TLS: {message}"));
     match error {

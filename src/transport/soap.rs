@@ -238,10 +238,10 @@ fn open(answer: &Answer, method: &str) -> Result<std::result::Result<Node, Fault
     let content = xml::parse(&answer.body)
         .map_err(|malformed| malformed.to_string())
         .and_then(|root| content_of(root).ok_or_else(|| "there is no SOAP body in it".into()));
-    if let Ok(fault) = &content {
-        if fault.name == "Fault" {
-            return Ok(Err(read_fault(fault)));
-        }
+    if let Ok(fault) = &content
+        && fault.name == "Fault"
+    {
+        return Ok(Err(read_fault(fault)));
     }
     if answer.status != StatusCode::OK {
         let Answer { headers, body, .. } = answer;
@@ -287,6 +287,12 @@ fn read_fault(fault: &Node) -> Fault {
             .to_owned(),
         detail: detail.cloned().unwrap_or_default(),
     }
+}
+
+/// A node for the tests of what reads nodes.
+#[cfg(test)]
+pub(crate) fn parse_node(text: &str) -> Node {
+    xml::parse(text.as_bytes()).unwrap()
 }
 
 #[cfg(test)]

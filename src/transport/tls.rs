@@ -99,10 +99,10 @@ fn split_announced(text: &str) -> (Option<usize>, &str) {
         ("sha1:", 20),
     ];
     for (prefix, length) in PREFIXES {
-        if let Some((start, rest)) = text.split_at_checked(prefix.len()) {
-            if start.eq_ignore_ascii_case(prefix) {
-                return (Some(length), rest.trim());
-            }
+        if let Some((start, rest)) = text.split_at_checked(prefix.len())
+            && start.eq_ignore_ascii_case(prefix)
+        {
+            return (Some(length), rest.trim());
         }
     }
     (None, text)

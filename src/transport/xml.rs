@@ -109,10 +109,10 @@ pub(super) fn parse(document: &[u8]) -> Result<Node, Malformed> {
                 tree.text(resolve(&reference)?.encode_utf8(&mut [0; 4]))?
             }
             Event::Decl(declaration) => {
-                if let Some(Ok(encoding)) = declaration.encoding() {
-                    if !encoding.eq_ignore_ascii_case("utf-8") {
-                        return malformed(format!("the answer is in {encoding}, not in UTF-8"));
-                    }
+                if let Some(Ok(encoding)) = declaration.encoding()
+                    && !encoding.eq_ignore_ascii_case("utf-8")
+                {
+                    return malformed(format!("the answer is in {encoding}, not in UTF-8"));
                 }
             }
             Event::DocType(_) => return malformed("a document type is not permitted in SOAP"),

@@ -7,10 +7,6 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::transport::soap::Element;
 use crate::volume::{AdapterType, DiskType, Volume};
 
-/// The `extraConfig` key by which a virtual machine made for one operation is known: its value
-/// is the operation's id. Clean-up touches nothing without it.
-pub const OPERATION_KEY: &str = "vmdk_backup.operation";
-
 /// The key under which OpenStack's volume service notes a volume's id.
 const CINDER_VOLUME_ID: &str = "cinder.volume.id";
 
@@ -103,7 +99,7 @@ async fn by_name(session: &Session, volume: &Volume) -> Result<Option<Moref>> {
     if volume.name.is_empty() {
         return Ok(None);
     }
-    let cinder_id = format!("config.extraConfig[\"{CINDER_VOLUME_ID}\"].value");
+    let cinder_id = format!("config.extraConfig[\"{CINDER_VOLUME_ID}\"]");
     let all = property::below(
         session,
         &session.content().root_folder,
@@ -121,7 +117,10 @@ async fn by_name(session: &Session, volume: &Volume) -> Result<Option<Moref>> {
     for moref in named {
         let vm = property::read(session, &moref, &[&cinder_id]).await?;
         // Another volume's backing that happens to bear the name is not this volume's.
-        match (&volume.id, vm.text(&cinder_id)) {
+        let noted = vm
+            .get(&cinder_id)
+            .and_then(|option| option.text_at("value"));
+        match (&volume.id, noted) {
             (Some(id), Some(other)) if !id.eq_ignore_ascii_case(other) => {}
             _ => found.push(moref),
         }

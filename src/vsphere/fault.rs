@@ -66,10 +66,10 @@ fn error(kind: &str, message: &str, detail: &Node) -> Error {
     if let Some(remedy) = remedy(&name, detail) {
         error = error.remedy(remedy);
     }
-    if let Some(object) = ["object", "obj"].into_iter().find_map(|n| detail.child(n)) {
-        if let Some(object) = Moref::from_node(object) {
-            error = error.with_object(tidy(&object.value));
-        }
+    if let Some(object) = ["object", "obj"].into_iter().find_map(|n| detail.child(n))
+        && let Some(object) = Moref::from_node(object)
+    {
+        error = error.with_object(tidy(&object.value));
     }
     if is_passing(&name) {
         error = error.retryable();

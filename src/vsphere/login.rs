@@ -29,10 +29,10 @@ impl Session {
             "the server has lost the session: logging in again".into()
         });
         let renewed = self.log_in(None).await.context("log in again");
-        if let Err(error) = &renewed {
-            if error.kind() == Kind::Auth {
-                login.refused = Some(error.to_string());
-            }
+        if let Err(error) = &renewed
+            && error.kind() == Kind::Auth
+        {
+            login.refused = Some(error.to_string());
         }
         renewed
     }
