@@ -300,6 +300,9 @@ typedef struct vmdk_client_options {
     vmdk_log_level log_level;
     /// "http://proxy.example.org:3128"; NULL = no proxy. The environment is not looked at.
     const char *proxy;
+    /// A directory, which must exist, for journals of what operations make on the server; what a
+    /// process that died had begun can be finished or undone by them. NULL = none are kept.
+    const char *state_dir;
     /// Receives log records; NULL = no log.
     vmdk_log_callback log;
     /// Passed to log and to log_free.

@@ -373,3 +373,6 @@ fn lacking(callback: &str) -> Error {
         format!("the service has no {callback} callback"),
     )
 }
+
+#[cfg(test)]
+mod tests;

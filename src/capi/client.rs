@@ -57,6 +57,9 @@ pub struct vmdk_client_options {
     pub log_level: vmdk_log_level,
     /// "http://proxy.example.org:3128"; NULL = no proxy. The environment is not looked at.
     pub proxy: *const c_char,
+    /// A directory, which must exist, for journals of what operations make on the server; what a
+    /// process that died had begun can be finished or undone by them. NULL = none are kept.
+    pub state_dir: *const c_char,
     /// Receives log records; NULL = no log.
     pub log: vmdk_log_callback,
     /// Passed to log and to log_free.
@@ -152,6 +155,7 @@ impl vmdk_client_options {
             keepalive_interval_ms,
             log_level,
             proxy,
+            state_dir,
             log: _,
             log_user_data: _,
             log_free: _,
@@ -174,7 +178,7 @@ impl vmdk_client_options {
                 keepalive_interval: milliseconds(keepalive_interval_ms),
                 proxy: text::name(proxy, "proxy", LONGEST_NAME)?,
                 allow_plain_http: flag(allow_plain_http),
-                state_dir: None,
+                state_dir: text::name(state_dir, "state_dir", LONGEST_PATH)?.map(PathBuf::from),
                 log: gate.log(log_level)?,
             })
         }
