@@ -1,3 +1,3 @@
 //! Integration tests.
 
-mod vmdk_corpus;
+mod vmdk;
