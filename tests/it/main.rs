@@ -2,4 +2,4 @@
 
 mod floors;
 mod header;
-mod vmdk_corpus;
+mod vmdk;
