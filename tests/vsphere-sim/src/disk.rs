@@ -1,20 +1,20 @@
 //! A virtual disk's contents, kept as sparse files on the machine's file system.
 
-use std::fs::{self, File, OpenOptions};
+mod sparse;
+
+use std::fs::File;
 use std::io::{self, Error, ErrorKind};
 use std::ops::Range;
-use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use sha2::{Digest, Sha256};
 
+use sparse::{SparseFile, hole_after, next_data};
+
 /// Bytes in a sector; a disk's capacity is a whole number of them.
 pub const SECTOR: u64 = 512;
-
-/// ext4 ends a file at 16 TiB, a vSphere disk ends at 62 TiB: a disk goes on in a further file every 8 TiB.
-const SEGMENT: u64 = 8 << 40;
 
 /// Bytes moved at a time.
 const CHUNK: usize = 1 << 20;
@@ -32,9 +32,7 @@ pub enum DiskType {
 /// A disk of a fixed capacity. Dropping it keeps its files; [`Disk::delete`] removes them.
 #[derive(Debug)]
 pub struct Disk {
-    path: PathBuf,
-    segments: Vec<File>,
-    capacity: u64,
+    file: SparseFile,
     disk_type: DiskType,
     cid: u32,
 }
@@ -43,24 +41,20 @@ impl Disk {
     /// Makes an empty disk of `capacity` bytes. Nothing may be at `path` yet.
     pub fn create(path: &Path, capacity: u64, disk_type: DiskType) -> io::Result<Disk> {
         check_capacity(capacity)?;
-        let mut disk = Disk {
-            path: path.to_path_buf(),
-            segments: Vec::new(),
-            capacity: 0,
+        Ok(Disk {
+            file: SparseFile::create(path, capacity)?,
             disk_type,
             cid: next_cid(),
-        };
-        disk.grow(capacity)?;
-        Ok(disk)
+        })
     }
 
     pub fn path(&self) -> &Path {
-        &self.path
+        self.file.path()
     }
 
     /// Bytes.
     pub fn capacity(&self) -> u64 {
-        self.capacity
+        self.file.length()
     }
 
     pub fn disk_type(&self) -> DiskType {
@@ -93,76 +87,52 @@ impl Disk {
 
     /// The ranges of bytes that may hold data, in order; all else reads as zeros.
     pub fn extents(&self) -> io::Result<Vec<Range<u64>>> {
-        let mut extents: Vec<Range<u64>> = Vec::new();
-        for (file, base) in self.segments.iter().zip((0..).step_by(SEGMENT as usize)) {
-            let length = SEGMENT.min(self.capacity - base);
-            let mut at = 0;
-            while at < length {
-                let Some(start) = seek(file, at, libc::SEEK_DATA)? else {
-                    break;
-                };
-                let end = seek(file, start, libc::SEEK_HOLE)?
-                    .unwrap_or(length)
-                    .min(length);
-                match extents.last_mut() {
-                    Some(last) if last.end == base + start => last.end = base + end,
-                    _ => extents.push(base + start..base + end),
-                }
-                at = end;
-            }
-        }
-        Ok(extents)
+        self.file.extents()
     }
 
     /// Fills `buffer` from `offset`; a read that leaves the disk is an error.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<()> {
-        self.check_range(offset, buffer.len())?;
-        let mut done = 0;
-        for (segment, at, length) in pieces(offset, buffer.len()) {
-            self.segments[segment].read_exact_at(&mut buffer[done..done + length], at)?;
-            done += length;
-        }
-        Ok(())
+        self.file.read_at(buffer, offset)
     }
 
     /// Writes all of `bytes` at `offset`; a write that leaves the disk is an error and writes nothing.
     pub fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
-        self.check_range(offset, bytes.len())?;
-        let mut done = 0;
-        for (segment, at, length) in pieces(offset, bytes.len()) {
-            self.segments[segment].write_all_at(&bytes[done..done + length], at)?;
-            done += length;
-        }
-        Ok(())
+        self.file.write_at(bytes, offset)
     }
 
     /// Turns the whole disk into a hole.
     pub fn clear(&mut self) -> io::Result<()> {
-        for (file, base) in self.segments.iter().zip((0..).step_by(SEGMENT as usize)) {
-            file.set_len(0)?;
-            file.set_len(SEGMENT.min(self.capacity - base))?;
-        }
         self.renew_cid();
-        Ok(())
+        self.file.clear()
+    }
+
+    /// Moves the files within their file system.
+    pub fn rename_to(&mut self, path: &Path) -> io::Result<()> {
+        self.file.rename_to(path)
+    }
+
+    /// Removes the disk's files.
+    pub fn delete(self) -> io::Result<()> {
+        self.file.delete()
     }
 
     /// Replaces the contents by those of a raw image; a shorter one is followed by zeros.
     pub fn load_raw(&mut self, raw: &Path) -> io::Result<()> {
         let image = File::open(raw)?;
         let length = image.metadata()?.len();
-        if length > self.capacity {
+        if length > self.capacity() {
             let why = format!(
                 "{} holds {length} bytes, the disk only {}",
                 raw.display(),
-                self.capacity
+                self.capacity()
             );
             return Err(Error::new(ErrorKind::InvalidInput, why));
         }
         self.clear()?;
         let mut buffer = vec![0; CHUNK];
         let mut at = 0;
-        while let Some(start) = seek(&image, at, libc::SEEK_DATA)? {
-            let end = seek(&image, start, libc::SEEK_HOLE)?.unwrap_or(length);
+        while let Some(start) = next_data(&image, at)? {
+            let end = hole_after(&image, start, length)?;
             for (from, count) in chunks(start..end) {
                 image.read_exact_at(&mut buffer[..count], from)?;
                 if !is_zero(&buffer[..count]) {
@@ -177,7 +147,7 @@ impl Disk {
     /// Writes the contents as a sparse raw image, in place of what was at `raw`.
     pub fn save_raw(&self, raw: &Path) -> io::Result<()> {
         let image = File::create(raw)?;
-        image.set_len(self.capacity)?;
+        image.set_len(self.capacity())?;
         self.each_written(|bytes, offset| image.write_all_at(bytes, offset))
     }
 
@@ -192,7 +162,7 @@ impl Disk {
             hashed = offset + bytes.len() as u64;
             Ok(())
         })?;
-        hash_zeros(&mut hash, self.capacity - hashed);
+        hash_zeros(&mut hash, self.capacity() - hashed);
         Ok(hex(&hash.finalize()))
     }
 
@@ -201,7 +171,7 @@ impl Disk {
     pub fn content_sha256(&self) -> io::Result<String> {
         const BLOCK: usize = 4096;
         let mut hash = Sha256::new();
-        hash.update(self.capacity.to_le_bytes());
+        hash.update(self.capacity().to_le_bytes());
         self.each_written(|bytes, offset| {
             for (block, at) in bytes.chunks(BLOCK).zip((offset..).step_by(BLOCK)) {
                 if !is_zero(block) {
@@ -216,7 +186,7 @@ impl Disk {
 
     /// A new disk at `path` with the same contents.
     pub fn copy_to(&self, path: &Path, disk_type: DiskType) -> io::Result<Disk> {
-        let mut copy = Disk::create(path, self.capacity, disk_type)?;
+        let mut copy = Disk::create(path, self.capacity(), disk_type)?;
         let copied = self.each_written(|bytes, offset| copy.write_at(bytes, offset));
         if let Err(error) = copied {
             copy.delete()?;
@@ -228,35 +198,14 @@ impl Disk {
     /// Grows the disk to `capacity` bytes; the new part reads as zeros.
     pub fn extend(&mut self, capacity: u64) -> io::Result<()> {
         check_capacity(capacity)?;
-        if capacity < self.capacity {
+        if capacity < self.capacity() {
             let why = format!(
                 "a disk of {} bytes cannot shrink to {capacity}",
-                self.capacity
+                self.capacity()
             );
             return Err(Error::new(ErrorKind::InvalidInput, why));
         }
-        self.grow(capacity)
-    }
-
-    /// Moves the files within their file system.
-    pub fn rename_to(&mut self, path: &Path) -> io::Result<()> {
-        if path.exists() {
-            return Err(Error::new(
-                ErrorKind::AlreadyExists,
-                format!("{} exists", path.display()),
-            ));
-        }
-        for index in 0..self.segments.len() {
-            fs::rename(segment_path(&self.path, index), segment_path(path, index))?;
-        }
-        self.path = path.to_path_buf();
-        Ok(())
-    }
-
-    /// Removes the disk's files.
-    pub fn delete(self) -> io::Result<()> {
-        (0..self.segments.len())
-            .try_for_each(|index| fs::remove_file(segment_path(&self.path, index)))
+        self.file.grow(capacity)
     }
 
     /// Calls `visit` with each chunk of the extents that is not all zeros, in order.
@@ -272,38 +221,6 @@ impl Disk {
         }
         Ok(())
     }
-
-    fn grow(&mut self, capacity: u64) -> io::Result<()> {
-        let wanted = capacity.div_ceil(SEGMENT) as usize;
-        while self.segments.len() < wanted {
-            let path = segment_path(&self.path, self.segments.len());
-            self.segments.push(
-                OpenOptions::new()
-                    .read(true)
-                    .write(true)
-                    .create_new(true)
-                    .open(path)?,
-            );
-        }
-        for (file, base) in self.segments.iter().zip((0..).step_by(SEGMENT as usize)) {
-            file.set_len(SEGMENT.min(capacity - base))?;
-        }
-        self.capacity = capacity;
-        Ok(())
-    }
-
-    fn check_range(&self, offset: u64, length: usize) -> io::Result<()> {
-        match offset.checked_add(length as u64) {
-            Some(end) if end <= self.capacity => Ok(()),
-            _ => {
-                let why = format!(
-                    "{length} bytes at {offset} leave a disk of {} bytes",
-                    self.capacity
-                );
-                Err(Error::new(ErrorKind::InvalidInput, why))
-            }
-        }
-    }
 }
 
 fn check_capacity(capacity: u64) -> io::Result<()> {
@@ -315,31 +232,6 @@ fn check_capacity(capacity: u64) -> io::Result<()> {
     Ok(())
 }
 
-fn segment_path(path: &Path, index: usize) -> PathBuf {
-    if index == 0 {
-        return path.to_path_buf();
-    }
-    let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{index}"));
-    name.into()
-}
-
-/// A range of the disk as (segment, offset in it, length).
-fn pieces(offset: u64, length: usize) -> impl Iterator<Item = (usize, u64, usize)> {
-    let end = offset + length as u64;
-    let mut next = offset;
-    std::iter::from_fn(move || {
-        if next >= end {
-            return None;
-        }
-        let at = next % SEGMENT;
-        let count = (SEGMENT - at).min(end - next);
-        let piece = ((next / SEGMENT) as usize, at, count as usize);
-        next += count;
-        Some(piece)
-    })
-}
-
 /// A range as (offset, length), each within one chunk counted from the disk's start.
 fn chunks(range: Range<u64>) -> impl Iterator<Item = (u64, usize)> {
     let mut next = range.start;
@@ -349,21 +241,6 @@ fn chunks(range: Range<u64>) -> impl Iterator<Item = (u64, usize)> {
         next += count;
         (count > 0).then_some(chunk)
     })
-}
-
-/// The next place of the kind `whence` at or after `offset`; None at the end of the file.
-fn seek(file: &File, offset: u64, whence: libc::c_int) -> io::Result<Option<u64>> {
-    let from = libc::off_t::try_from(offset).map_err(Error::other)?;
-    // SAFETY: lseek only takes numbers, and the descriptor is open as long as `file` is borrowed. The file position that
-    // it moves is used by nobody, since all reads and writes name their own.
-    let found = unsafe { libc::lseek(file.as_raw_fd(), from, whence) };
-    match u64::try_from(found) {
-        Ok(found) => Ok(Some(found)),
-        Err(_) => match Error::last_os_error() {
-            error if error.raw_os_error() == Some(libc::ENXIO) => Ok(None),
-            error => Err(error),
-        },
-    }
 }
 
 /// True where all bytes are 0; compared in pieces, since comparing slices is quick in a debug build too.
@@ -397,6 +274,8 @@ fn next_cid() -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     const MIB: u64 = 1 << 20;
@@ -404,21 +283,6 @@ mod tests {
 
     fn folder() -> tempfile::TempDir {
         tempfile::tempdir().unwrap()
-    }
-
-    #[test]
-    fn a_disk_of_62_tib_reads_back_across_its_segments() {
-        let folder = folder();
-        let mut disk = Disk::create(&folder.path().join("d"), 62 * TIB, DiskType::Thin).unwrap();
-        disk.write_at(&[7; 8192], 8 * TIB - 4096).unwrap();
-        disk.write_at(&[9; 512], 62 * TIB - 512).unwrap();
-        let mut back = [0; 8192];
-        disk.read_at(&mut back, 8 * TIB - 4096).unwrap();
-        assert_eq!(back, [7; 8192]);
-        let extents = disk.extents().unwrap();
-        assert_eq!(extents.len(), 2, "{extents:?}");
-        assert_eq!(extents[0], 8 * TIB - 4096..8 * TIB + 4096);
-        assert_eq!(extents[1].end, 62 * TIB);
     }
 
     #[test]
@@ -496,25 +360,6 @@ mod tests {
             disk.extend(MIB).unwrap_err().kind(),
             ErrorKind::InvalidInput
         );
-    }
-
-    #[test]
-    fn a_moved_disk_is_read_at_its_new_place_and_deleted_there() {
-        let folder = folder();
-        let mut disk = Disk::create(&folder.path().join("a"), 9 * TIB, DiskType::Thin).unwrap();
-        disk.rename_to(&folder.path().join("b")).unwrap();
-        assert!(!folder.path().join("a").exists());
-        disk.delete().unwrap();
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn a_write_beyond_the_end_is_refused() {
-        let folder = folder();
-        let mut disk = Disk::create(&folder.path().join("d"), 1024, DiskType::Thin).unwrap();
-        assert!(disk.write_at(&[1; 513], 512).is_err());
-        assert!(disk.write_at(&[1; 2], u64::MAX).is_err());
-        assert_eq!(disk.allocated().unwrap(), 0);
     }
 
     #[test]
