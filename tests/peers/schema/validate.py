@@ -21,9 +21,10 @@ BEGINNING = re.compile(rb"<\?xml |(?<!\?>)(?<!\?>\n)<(?:\w+:)?Envelope[\s>]")
 
 
 class Validator:
-    def __init__(self):
+    def __init__(self, more=""):
+        """`more`: declarations of what the API does not document."""
         with tempfile.TemporaryDirectory() as folder:
-            self._schema = etree.XMLSchema(etree.parse(str(vim_schema.write_schemas(folder))))
+            self._schema = etree.XMLSchema(etree.parse(str(vim_schema.write_schemas(folder, more))))
 
     def mistakes(self, envelope):
         """What is wrong with a request or a response, as lines; nothing when it holds."""

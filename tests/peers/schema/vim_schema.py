@@ -185,20 +185,20 @@ def schema_body(service):
     return lines
 
 
-def schema(service, imports=""):
+def schema(service, more=""):
     prefixes = " ".join(f'xmlns:{s.prefix}="{s.namespace}"' for s in SERVICES)
     body = "\n".join(schema_body(service))
     return (
         f'<schema xmlns="{XSD}" xmlns:xsd="{XSD}" {prefixes} targetNamespace="{service.namespace}"'
-        f' elementFormDefault="qualified">\n{imports}{body}\n</schema>\n'
+        f' elementFormDefault="qualified">\n{more}{body}\n</schema>\n'
     )
 
 
-def write_schemas(folder):
-    """Writes both schemas and returns the path of the one that includes the other."""
+def write_schemas(folder, more=""):
+    """Writes both schemas and returns the path of the one that includes the other; `more` goes into vim.xsd."""
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "vim.xsd").write_text(schema(VIM))
+    (folder / "vim.xsd").write_text(schema(VIM, more))
     vim_import = f'<import namespace="{VIM.namespace}" schemaLocation="vim.xsd"/>\n'
     (folder / "pbm.xsd").write_text(schema(PBM, vim_import))
     return folder / "pbm.xsd"
