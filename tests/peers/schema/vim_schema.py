@@ -13,7 +13,6 @@ from pyVmomi import VmomiSupport, pbm, vim, vmodl  # noqa: F401: importing pbm a
 from pyVmomi.VmomiSupport import (
     F_OPTIONAL,
     DataObject,
-    Enum,
     ManagedObject,
     GetVmodlType,
     GetWsdlName,
