@@ -160,12 +160,21 @@ fn front(disk: &Disk, options: &EncodeOptions, sink: &mut Sink) -> io::Result<()
 fn descriptor(disk: &Disk) -> Vec<u8> {
     let sectors = disk.capacity() / SECTOR;
     let cid = disk.cid();
-    let cylinders = (sectors / (255 * 63)).clamp(1, 65_535);
+    // Small disks have the geometry of old SCSI adapters.
+    let (heads, per_track) = if disk.capacity() < 1 << 30 {
+        (64, 32)
+    } else {
+        (255, 63)
+    };
+    let cylinders = (sectors / (heads * per_track)).clamp(1, 65_535);
+    let content = u128::from(cid).wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
     let mut text = format!(
-        "# Disk DescriptorFile\nversion=1 \nCID={cid:08x} \nparentCID=ffffffff \nisNativeSnapshot=\"no\" \n\
-         createType=\"streamOptimized\" \n\n# Extent description \nRDONLY {sectors} SPARSE \"generated-stream.vmdk\"\n\n\
-         # The Disk Data Base \n#DDB \n\nddb.adapterType = \"lsilogic\" \n\
-         ddb.geometry.cylinders = \"{cylinders}\" \nddb.geometry.heads = \"255\" \nddb.geometry.sectors = \"63\" \n"
+        "# Disk DescriptorFile\nversion=1 \nCID={cid:08x} \nparentCID=ffffffff \n\
+         createType=\"streamOptimized\" \n\n# Extent description\nRDONLY {sectors} SPARSE \"generated-stream.vmdk\"\n\n\
+         # The Disk Data Base \n#DDB\n\nddb.adapterType = \"lsilogic\"\n\
+         ddb.geometry.cylinders = \"{cylinders}\"\nddb.geometry.heads = \"{heads}\"\n\
+         ddb.geometry.sectors = \"{per_track}\"\nddb.longContentID = \"{content:032x}\"\n\
+         ddb.virtualHWVersion = \"10\"\n"
     )
     .into_bytes();
     text.resize(text.len().next_multiple_of(SECTOR as usize), 0);
