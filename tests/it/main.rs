@@ -1,5 +1,8 @@
 //! The integration tests: one crate, a module a topic.
 
+mod fixture;
 mod floors;
 mod header;
+mod refusals;
+mod roundtrip;
 mod vmdk;
