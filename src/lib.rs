@@ -44,6 +44,7 @@
 //! again, newest first, when anything fails.
 
 pub mod cancel;
+pub mod capi;
 pub mod client;
 pub mod error;
 pub mod file;

@@ -11,9 +11,10 @@ use crate::service::{BackupRequest, BackupService, BackupWriter, Staging};
 use crate::slab::{SLABS, SlabPool};
 use crate::vmdk::Facts;
 use crate::volume::{AdapterType, DiskType, Volume};
-use crate::vsphere::backing::{self, Backing, NewBacking, OPERATION_KEY};
+use crate::vsphere::backing::{self, Backing};
 use crate::vsphere::device::Disk;
-use crate::vsphere::{nfc, placement};
+use crate::vsphere::machine::{self, NewMachine};
+use crate::vsphere::{nfc, placement, tag};
 use bytes::Bytes;
 use std::io::Read;
 use std::sync::atomic::Ordering;
@@ -43,7 +44,12 @@ pub fn backup_volume(
     volume.validate()?;
     validate_backup_id(&options.backup_id)?;
     let staging = options.common.staging(service.staging())?;
-    let mut op = Operation::begin(client, options.common.progress, options.common.cancel)?;
+    let mut op = Operation::begin(
+        client,
+        volume.label(),
+        options.common.progress,
+        options.common.cancel,
+    )?;
     let mut backup = Backup {
         service,
         volume,
@@ -51,7 +57,6 @@ pub fn backup_volume(
         staging,
         temp_dir: options.common.temp_dir,
         stall: options.common.stall_timeout.unwrap_or(super::STALL_TIMEOUT),
-        started: metadata::now(),
         summary: Summary::default(),
     };
     match backup.run(&mut op) {
@@ -71,7 +76,6 @@ struct Backup<'a> {
     staging: Staging,
     temp_dir: Option<std::path::PathBuf>,
     stall: std::time::Duration,
-    started: String,
     summary: Summary,
 }
 
@@ -94,7 +98,7 @@ impl<'a> Backup<'a> {
                 let outcome = disk.and_then(|disk| self.export(op, &backing, &disk, writer));
                 outcome.map_err(|error| {
                     let session = op.session().clone();
-                    match op.settle(backing::destroy(session, backing.moref.clone())) {
+                    match op.settle(machine::destroy(session, backing.moref.clone())) {
                         Ok(()) => error,
                         Err(_) => error.leaving_behind(format!(
                             "new backing {} ({})",
@@ -139,7 +143,7 @@ impl<'a> Backup<'a> {
             volume.placement.clone(),
             needed,
         ))?;
-        let new = NewBacking {
+        let new = NewMachine {
             name: volume.name.clone(),
             instance_uuid: volume.id.clone(),
             capacity: volume.size_bytes,
@@ -148,25 +152,25 @@ impl<'a> Backup<'a> {
             profile: volume.storage_profile.clone(),
             extra_config: volume.extra_config.clone(),
         };
-        let moref = op.settle(backing::create(session.clone(), new, site))?;
+        let moref = op.settle(machine::create(session.clone(), new, site))?;
         self.summary.backing_created = true;
         let finish = {
             let (moref, id) = (moref.clone(), volume.id.clone());
             async move {
                 let made = backing::describe(session.clone(), moref.clone()).await?;
                 if let (Some(id), [disk]) = (id, made.disks.as_slice()) {
-                    let changes = backing::Changes {
+                    let changes = machine::Changes {
                         devices: vec![disk.set_uuid(&id)],
-                        ..backing::Changes::default()
+                        ..machine::Changes::default()
                     };
-                    backing::reconfigure(session.clone(), moref.clone(), changes).await?;
+                    machine::reconfigure(session.clone(), moref.clone(), changes).await?;
                 }
                 backing::describe(session, moref).await
             }
         };
         op.settle(finish).map_err(|error| {
             let session = op.session().clone();
-            match op.settle(backing::destroy(session, moref.clone())) {
+            match op.settle(machine::destroy(session, moref.clone())) {
                 Ok(()) => error,
                 Err(_) => error.leaving_behind(format!("new backing {moref}")),
             }
@@ -236,7 +240,7 @@ impl<'a> Backup<'a> {
         mut sink: impl FnMut(Bytes) -> Result<()>,
     ) -> Result<Facts> {
         let session = op.session().clone();
-        let granted = op.settle(backing::export(session.clone(), backing.moref.clone()))?;
+        let granted = op.settle(machine::export(session.clone(), backing.moref.clone()))?;
         let lease = op.lease(granted)?;
         let target = nfc::Target::of(&session, lease.disk_url(&disk.slot)?)?;
         op.enter(Phase::Transfer, disk.capacity)?;
@@ -335,7 +339,7 @@ impl<'a> Backup<'a> {
                 extra_config: backing
                     .extra_config
                     .iter()
-                    .filter(|(key, _)| key != OPERATION_KEY)
+                    .filter(|(key, _)| !tag::ALL.contains(&key.as_str()))
                     .cloned()
                     .collect(),
             },
@@ -350,7 +354,7 @@ impl<'a> Backup<'a> {
                 library: env!("CARGO_PKG_VERSION").into(),
             },
             times: Times {
-                started: self.started.clone(),
+                started: op.started().to_owned(),
                 finished: metadata::now(),
             },
         }

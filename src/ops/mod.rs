@@ -1,6 +1,9 @@
 //! The use cases, readable aloud.
 
+mod import;
+mod journal;
 mod operation;
+mod plan;
 mod proof;
 mod replace;
 mod source;
@@ -9,10 +12,12 @@ mod undo;
 
 pub mod backup;
 pub mod metadata;
+pub mod recover;
 pub mod restore;
 
 pub use backup::{BackupOptions, backup_volume};
 pub use operation::{Progress, ProgressFn};
+pub use recover::{Outcome, RecoverOptions, Recovered, recover};
 pub use restore::{RestoreOptions, restore_backup};
 
 use crate::error::{Error, Kind, Result};

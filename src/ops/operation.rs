@@ -1,5 +1,8 @@
 //! One operation under way: its id, its phase, and what the caller hears of it.
 
+use super::journal::{self, Heading, Journal};
+use super::metadata;
+use super::undo::Made;
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::error::{Error, Kind, Phase, Result};
@@ -11,6 +14,8 @@ use crate::vsphere::cleanup::Cleanup;
 use crate::vsphere::lease::{Granted, Lease};
 use std::future::Future;
 use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What a progress callback is told.
@@ -35,6 +40,9 @@ pub(super) struct Operation<'a> {
     client: &'a Client,
     session: Session,
     id: String,
+    volume: String,
+    started: String,
+    journal: Arc<Mutex<Option<Journal>>>,
     report: Option<ProgressFn<'a>>,
     cancel: Option<Cancel>,
     now: Progress,
@@ -49,6 +57,7 @@ const CLEANUP_DEADLINE: Duration = Duration::from_secs(30);
 impl<'a> Operation<'a> {
     pub(super) fn begin(
         client: &'a Client,
+        volume: &str,
         report: Option<ProgressFn<'a>>,
         cancel: Option<Cancel>,
     ) -> Result<Self> {
@@ -60,6 +69,9 @@ impl<'a> Operation<'a> {
             client,
             session: client.session().with_operation(&id),
             id,
+            volume: volume.to_owned(),
+            started: metadata::now(),
+            journal: Arc::default(),
             report,
             cancel,
             now: Progress {
@@ -80,6 +92,53 @@ impl<'a> Operation<'a> {
         &self.id
     }
 
+    /// When it began, RFC 3339 and UTC.
+    pub(super) fn started(&self) -> &str {
+        &self.started
+    }
+
+    /// Writes down what is about to be made, where the client keeps journals.
+    ///
+    /// On a thread of the library's own: a write may raise SIGXFSZ.
+    pub(super) fn note(&mut self, made: &Made) -> Result<()> {
+        let Some(directory) = self.client.state_dir().map(Path::to_owned) else {
+            return Ok(());
+        };
+        let (journal, made) = (self.journal.clone(), made.clone());
+        let heading = Heading {
+            version: journal::VERSION,
+            operation: self.id.clone(),
+            volume: self.volume.clone(),
+            server: server_identity(&self.session),
+            started: self.started.clone(),
+        };
+        self.settle(async move {
+            let write = move || {
+                let mut slot = journal.lock().unwrap_or_else(PoisonError::into_inner);
+                if slot.is_none() {
+                    *slot = Some(Journal::begin(&directory, &heading)?);
+                }
+                slot.as_mut().map_or(Ok(()), |journal| journal.note(&made))
+            };
+            tokio::task::spawn_blocking(write)
+                .await
+                .unwrap_or_else(|_| Err(Error::new(Kind::Panic, "the journal's thread panicked")))
+        })
+    }
+
+    /// Nothing of the operation is left to undo or to finish.
+    pub(super) fn end_journal(&mut self) {
+        let journal = self
+            .journal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(Err(error)) = journal.map(Journal::end) {
+            // Recovery will find nothing to do in it.
+            self.log().record(Level::Warn, || error.to_string());
+        }
+    }
+
     /// The client's session, with this operation's id in every request.
     pub(super) fn session(&self) -> &Session {
         &self.session
@@ -96,6 +155,15 @@ impl<'a> Operation<'a> {
             format!("operation {}: {}", self.id, phase.name())
         });
         self.report()
+    }
+
+    /// Enters a phase in which the caller cannot stop the operation any more.
+    pub(super) fn set_phase(&mut self, phase: Phase) {
+        self.now = Progress {
+            phase,
+            done: 0,
+            total: 0,
+        };
     }
 
     /// Records how far the phase is, and tells the caller when it is time to.
@@ -189,6 +257,13 @@ impl<'a> Operation<'a> {
             _ => Ok(()),
         }
     }
+}
+
+/// What tells one server from another, however it is addressed.
+pub(super) fn server_identity(session: &Session) -> String {
+    let (host, port) = session.authority();
+    let uuid = session.content().about.instance_uuid.clone();
+    uuid.unwrap_or_else(|| format!("{host}:{port}"))
 }
 
 impl Drop for Operation<'_> {

@@ -1,12 +1,15 @@
 //! The restored disk takes the place of the backing's own, which is deleted last of all.
 
+use super::import::{Imported, tag_disks};
 use super::operation::Operation;
-use super::restore::{Existing, Imported, Restore, same_uuid};
-use super::undo::Made;
+use super::plan::Existing;
+use super::restore::Restore;
+use super::undo::{Made, remove_disk};
 use crate::error::{Context, Error, Kind, Phase, Result};
-use crate::vsphere::backing::{self, Backing, Changes};
-use crate::vsphere::device::Disk;
-use crate::vsphere::{Moref, virtual_disk};
+use crate::vsphere::backing::{self, Backing};
+use crate::vsphere::device::{Disk, same_uuid};
+use crate::vsphere::machine::{self, Changes};
+use crate::vsphere::{Moref, Session, tag, virtual_disk};
 
 impl Restore<'_> {
     /// Detaches the imported disk, moves it beside the old one, swaps the two in one atomic step,
@@ -23,25 +26,43 @@ impl Restore<'_> {
         let datacenter = imported.site.datacenter.clone();
         let new = self.move_beside(op, &imported, &old, &datacenter)?;
         unchanged(op, &backing, &old)?;
+        let replacement = Made::Replacement {
+            datacenter: datacenter.clone(),
+            backing: backing.moref.clone(),
+            old: old.file.clone(),
+            new: new.file.clone(),
+        };
+        self.undo.note(op, replacement)?;
         self.swap(op, &backing.moref, &old, &new)?;
         self.undo.keep_disk(&new.file);
         self.restore_uuid(op, &backing.moref, &old, &new);
-
-        op.enter(Phase::Finish, 0)?;
-        let session = op.session().clone();
-        let delete = virtual_disk::delete(session, datacenter, old.file.clone());
-        if let Err(error) = op.settle(delete) {
-            self.summary.notices.push(format!(
-                "the old disk {} is detached but could not be deleted: {error}",
-                old.file
-            ));
-        }
-        for left in self.undo.run(op) {
-            self.summary
-                .notices
-                .push(format!("{left} could not be removed"));
-        }
+        self.finish(op, &backing.moref, &datacenter, &old);
         Ok(())
+    }
+
+    /// The volume is restored: what is left is to clear away, and failing at it is no failure of
+    /// the restore.
+    fn finish(&mut self, op: &mut Operation<'_>, backing: &Moref, datacenter: &Moref, old: &Disk) {
+        op.set_phase(Phase::Finish);
+        let session = op.session().clone();
+        let mut left = Vec::new();
+        let delete = remove_disk(session.clone(), datacenter.clone(), old.file.clone());
+        if let Err(error) = op.settle(delete) {
+            left.push(format!("the replaced disk {}: {error}", old.file));
+        }
+        left.extend(self.undo.run(op));
+        if left.is_empty()
+            && let Err(error) = op.settle(untag(session, backing.clone()))
+        {
+            left.push(format!("the tag on {backing}: {error}"));
+        }
+        if !left.is_empty() {
+            self.undo.leave();
+        }
+        self.summary.notices.extend(
+            left.into_iter()
+                .map(|what| format!("could not be cleared away: {what}")),
+        );
     }
 
     /// Takes the disk out of the temporary virtual machine and moves its file into the folder of
@@ -61,16 +82,18 @@ impl Restore<'_> {
             op.id()
         );
         for path in [&from, &to] {
-            self.undo.note(Made::Disk {
+            let disk = Made::Disk {
                 datacenter: datacenter.clone(),
                 path: path.clone(),
-            });
+            };
+            self.undo.note(op, disk)?;
         }
         let changes = Changes {
             devices: vec![imported.disk.detach()],
+            extra_config: vec![tag_disks(&[&from, &to])],
             ..Changes::default()
         };
-        op.settle(backing::reconfigure(
+        op.settle(machine::reconfigure(
             session.clone(),
             imported.vm.clone(),
             changes,
@@ -110,9 +133,14 @@ impl Restore<'_> {
         let session = op.session().clone();
         let changes = Changes {
             devices: vec![old.detach(), old.succeed_with(new)],
+            extra_config: vec![
+                (tag::OPERATION.into(), op.id().into()),
+                (tag::STARTED.into(), op.started().into()),
+                (tag::REPLACED.into(), old.file.clone()),
+            ],
             ..Changes::default()
         };
-        let swapped = op.settle(backing::reconfigure(
+        let swapped = op.settle(machine::reconfigure(
             session.clone(),
             backing.clone(),
             changes,
@@ -129,6 +157,7 @@ impl Restore<'_> {
             (swapped, attached) => {
                 // Nobody knows which disk the backing has: neither may be deleted.
                 self.undo.keep_disk(&new.file);
+                self.undo.leave();
                 let error = match (swapped, attached) {
                     (Err(error), _) | (Ok(()), Err(error)) => error,
                     (Ok(()), Ok(_)) => Error::new(
@@ -162,15 +191,17 @@ impl Restore<'_> {
         );
         let changes = Changes {
             devices: vec![now.detach(), now.succeed_with(old)],
+            extra_config: cleared(),
             ..Changes::default()
         };
         let session = op.session().clone();
-        let back = op.settle(backing::reconfigure(session, backing.clone(), changes));
+        let back = op.settle(machine::reconfigure(session, backing.clone(), changes));
         let error = Error::new(Kind::Corrupt, why);
         match back {
             Ok(()) => Err(error),
             Err(_) => {
                 self.undo.keep_disk(&now.file);
+                self.undo.leave();
                 Err(error.leaving_behind(format!("old disk {}, detached", old.file)))
             }
         }
@@ -194,7 +225,7 @@ impl Restore<'_> {
                 devices: vec![disk.set_uuid(&uuid)],
                 ..Changes::default()
             };
-            backing::reconfigure(session.clone(), backing.clone(), changes).await?;
+            machine::reconfigure(session.clone(), backing.clone(), changes).await?;
             let now = backing::describe(session, backing).await?;
             Ok(slot(&now, &old).is_some_and(|disk| same_uuid(&disk.uuid, &old.uuid)))
         });
@@ -204,6 +235,22 @@ impl Restore<'_> {
                 .push(format!("disk {file} has another UUID than before"));
         }
     }
+}
+
+/// The keys of a finished replacement, with values that remove them.
+fn cleared() -> Vec<(String, String)> {
+    [tag::OPERATION, tag::STARTED, tag::REPLACED]
+        .map(|key| (key.to_owned(), String::new()))
+        .into()
+}
+
+/// Takes the tags of a finished replacement off the backing.
+pub(super) async fn untag(session: Session, backing: Moref) -> Result<()> {
+    let changes = Changes {
+        extra_config: cleared(),
+        ..Changes::default()
+    };
+    machine::reconfigure(session, backing, changes).await
 }
 
 fn slot<'a>(backing: &'a Backing, disk: &Disk) -> Option<&'a Disk> {

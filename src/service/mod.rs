@@ -3,6 +3,8 @@
 //! All methods run on the thread that called the operation, one at a time, and may block for as
 //! long as they need: the lease is kept alive elsewhere.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 mod directory;
 
 pub use directory::Directory;

@@ -10,9 +10,11 @@ use super::content::UNIT;
 use super::descriptor::Descriptor;
 use super::flaw::{Flaw, FlawKind};
 use super::header::{Header, Layout};
+use super::lane::Permit;
 use super::options::{CheckOptions, Level};
-use super::pool::{Permit, Pool};
-use super::scan::{Grain, Scanner, Walk};
+use super::pool::{Pool, Yield};
+use super::scan::Scanner;
+use super::walk::{Grain, Walk};
 
 /// Slabs shorter than this are put together first: a job for every network frame would cost more than its copy.
 const SMALL: usize = 64 << 10;
@@ -142,7 +144,8 @@ impl Check {
         if scanned.is_ok() && !self.pool.found() {
             return Ok(());
         }
-        Err(self.nearest(scanned.err()))
+        self.flaw = nearest(self.pool.settle(), scanned.err());
+        self.flaw.clone().map_or(Ok(()), Err)
     }
 
     fn scan(&mut self, mut slab: Bytes, permit: &Arc<Permit>) -> Result<(), Flaw> {
@@ -169,7 +172,7 @@ impl Check {
             }
             let next = grain.lba * SECTOR / UNIT;
             if (bytes >= BATCH || grains.len() >= BATCH_GRAINS) && cell != Some(next) {
-                pool.inflate(grains, Arc::clone(permit));
+                pool.inflate(grains, permit);
                 bytes = 0;
             }
             cell = Some(next);
@@ -202,22 +205,9 @@ impl Check {
             grain.payload = Bytes::copy_from_slice(&grain.payload);
         }
         if !self.grains.is_empty() {
-            self.pool.inflate(&mut self.grains, Arc::clone(permit));
+            self.pool.inflate(&mut self.grains, permit);
         }
         self.grains.append(&mut kept);
-    }
-
-    /// The flaw nearest to the start of the stream: the scanner's, or one that the workers find before it.
-    fn nearest(&mut self, scanned: Option<Flaw>) -> Flaw {
-        let found = self.pool.settle();
-        let flaw = match (found, scanned) {
-            (Some(found), Some(scanned)) if found.offset <= scanned.offset => found,
-            (Some(found), None) => found,
-            (_, Some(scanned)) => scanned,
-            (None, None) => unreachable!("called with a flaw at hand"),
-        };
-        self.flaw = Some(flaw.clone());
-        flaw
     }
 
     /// The header, as soon as its 512 bytes were fed and found sound.
@@ -250,48 +240,55 @@ impl Check {
         let permit = self.pool.hash(&Bytes::new());
         self.hand_over(&permit, true);
         drop(permit);
-        let walk = self
-            .scanner
-            .finish()
-            .map_err(|flaw| self.nearest(Some(flaw)))?;
         let Check {
-            pool,
+            mut pool,
             scanner,
             level,
             fed,
             ..
         } = self;
-        let found = pool.finish()?;
-        let Some((header, descriptor)) = scanner.into_parts() else {
-            unreachable!("a walk that was finished passed both");
+        let walk = match scanner.finish() {
+            Ok(walk) => walk,
+            Err(cut) => return Err(nearest(pool.settle(), Some(cut.clone())).unwrap_or(cut)),
         };
-        let Walk {
-            grains,
-            grain_bytes,
-            in_order,
-            trailing,
-            eos,
-        } = walk;
-        let full = level == Level::Full;
-        let normal = header.version() == 3
+        Ok(facts(level, fed, walk, pool.finish()?))
+    }
+}
+
+/// The flaw nearest to the start of the stream: one within a grain, or that of the walk.
+fn nearest(grain: Option<Flaw>, walk: Option<Flaw>) -> Option<Flaw> {
+    grain.into_iter().chain(walk).min_by_key(|flaw| flaw.offset)
+}
+
+fn facts(level: Level, length: u64, walk: Walk, found: Yield) -> Facts {
+    let Yield {
+        sha256,
+        sha1,
+        whole,
+    } = found;
+    let full = level == Level::Full;
+    let header = &walk.header;
+    Facts {
+        length,
+        sha256,
+        sha1,
+        capacity: header.capacity_bytes(),
+        grains: if full { whole.units } else { walk.grains },
+        populated: if full {
+            whole.populated
+        } else {
+            walk.grain_bytes
+        },
+        content_digest: full.then_some(whole.content_digest),
+        layout: header.layout(),
+        normal: header.version() == 3
             && header.grain_bytes() == UNIT
-            && eos
-            && trailing == 0
-            && in_order
-            && !found.short_last;
-        Ok(Facts {
-            length: fed,
-            sha256: found.sha256,
-            sha1: found.sha1,
-            capacity: header.capacity_bytes(),
-            grains: if full { found.units } else { grains },
-            populated: if full { found.populated } else { grain_bytes },
-            content_digest: full.then_some(found.content_digest),
-            layout: header.layout(),
-            descriptor,
-            trailing,
-            in_order,
-            normal,
-        })
+            && walk.eos
+            && walk.trailing == 0
+            && walk.in_order
+            && !whole.short_last,
+        descriptor: walk.descriptor,
+        trailing: walk.trailing,
+        in_order: walk.in_order,
     }
 }

@@ -146,7 +146,7 @@ impl FrontTables {
     }
 
     /// All tables were read; `offset` is that of the first grain.
-    pub(crate) fn finish(mut self, offset: u64) -> Result<Declared, Flaw> {
+    pub(crate) fn finish(&mut self, offset: u64) -> Result<Declared, Flaw> {
         let declared = self
             .directories
             .pop()

@@ -7,7 +7,7 @@ use super::SECTOR;
 use super::content::{UNIT, is_zero};
 use super::flaw::{Flaw, FlawKind};
 use super::header::Header;
-use super::scan::Grain;
+use super::walk::Grain;
 
 /// A unit of the disk that is not all zero, with its SHA-256.
 pub(crate) type Unit = (u64, [u8; 32]);
@@ -82,7 +82,7 @@ impl Inflater {
             }
             Err(DecompressionError::InsufficientSpace) => {
                 let message = format!(
-                    "the grain for sector {} inflates to more than {} bytes",
+                    "the grain for sector {} inflates to more than {} bytes, or is cut short",
                     grain.lba, self.grain
                 );
                 return flaw(FlawKind::GrainSizeMismatch, message);

@@ -3,21 +3,27 @@
 //! [`Check`] reads a stream once, from its first byte to its last, and tells whether it is whole and what it holds, or the
 //! [`Flaw`] nearest to its start. It knows no files, sockets or services.
 
+mod allocation;
 mod carry;
 mod check;
 mod content;
 mod descriptor;
 mod end;
 mod flaw;
+mod fold;
 mod front;
 mod header;
 mod inflate;
+mod lane;
+mod marker;
 mod options;
 mod order;
 mod pool;
 mod scan;
 mod tables;
+mod walk;
 mod window;
+mod worker;
 
 pub use check::{Check, Facts, Progress};
 pub use content::{ContentDigest, UNIT};

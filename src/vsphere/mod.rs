@@ -9,10 +9,12 @@ mod endpoint;
 pub mod fault;
 pub mod lease;
 mod login;
+pub mod machine;
 pub mod nfc;
 pub mod placement;
 pub mod property;
 pub mod session;
+pub mod tag;
 pub mod task;
 mod updates;
 pub mod virtual_disk;
@@ -21,10 +23,11 @@ pub use session::Session;
 
 use crate::error::{Error, Kind, Result};
 use crate::transport::soap::{Element, Node};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A managed object reference: names an object of one server while that object lives.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Moref {
     /// The object's type (`VirtualMachine`).
     pub kind: String,

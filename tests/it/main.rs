@@ -1,7 +1,11 @@
 //! The integration tests: one crate, a module a topic.
 
+mod fixture;
 mod floors;
+mod header;
 mod peer;
+mod refusals;
+mod roundtrip;
 mod tls;
 mod transport;
-mod vmdk_corpus;
+mod vmdk;
