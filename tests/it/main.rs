@@ -6,6 +6,7 @@ mod header;
 mod peer;
 mod refusals;
 mod roundtrip;
+mod session;
 mod tls;
 mod transport;
 mod vmdk;
