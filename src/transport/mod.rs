@@ -1,5 +1,6 @@
 //! Bytes to and from servers: TLS, HTTP, SOAP.
 
+mod element;
 mod failure;
 pub mod http;
 pub mod soap;

@@ -264,3 +264,32 @@ impl Body for SizedBody {
         SizeHint::with_exact(self.remaining)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+    use tokio::sync::mpsc;
+
+    #[test]
+    fn a_feeder_that_has_acted_is_not_waited_for_any_more() {
+        let (sender, feed) = mpsc::channel(1);
+        let turn = Turn::new(feed, Instant::now());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(turn.poll_feed(&mut context).is_pending());
+        assert!(turn.waiting().is_none());
+        // From here on the connection is full and does not ask.
+        sender.try_send(Bytes::from("more")).unwrap();
+        assert!(turn.waiting().is_some());
+    }
+
+    #[test]
+    fn a_feeder_that_is_done_is_not_waited_for_any_more() {
+        let (sender, feed) = mpsc::channel(1);
+        let turn = Turn::new(feed, Instant::now());
+        let mut context = Context::from_waker(Waker::noop());
+        assert!(turn.poll_feed(&mut context).is_pending());
+        drop(sender);
+        assert!(turn.waiting().is_some());
+    }
+}

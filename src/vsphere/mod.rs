@@ -2,6 +2,7 @@
 
 mod address;
 pub mod backing;
+mod below;
 pub mod cleanup;
 mod content;
 pub mod device;
