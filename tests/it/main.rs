@@ -3,6 +3,7 @@
 mod fixture;
 mod floors;
 mod header;
+mod peers;
 mod refusals;
 mod roundtrip;
 mod vmdk;
