@@ -3,7 +3,10 @@
 mod fixture;
 mod floors;
 mod header;
+mod peer;
 mod peers;
 mod refusals;
 mod roundtrip;
+mod tls;
+mod transport;
 mod vmdk;
