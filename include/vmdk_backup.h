@@ -654,6 +654,57 @@ vmdk_status vmdk_restore_backup(const vmdk_client *client,
                                 vmdk_summary *summary_out,
                                 vmdk_error **error_out);
 
+/* ---- recover ------------------------------------------------------------------------------- */
+
+/// What became of one thing that recovery found. A later version may add numbers.
+typedef int32_t vmdk_outcome;
+
+/// Told of each thing that was found, on the thread that called vmdk_recover(): the id of the
+/// operation that left it behind, and in words what it is and what was done. The strings are valid
+/// during the call.
+typedef void (*vmdk_recovered_callback)(void *user_data,
+                                        vmdk_outcome outcome,
+                                        const char *operation_id,
+                                        const char *what);
+
+/// How recovery goes about it.
+typedef struct vmdk_recover_options {
+    /// sizeof(vmdk_recover_options).
+    size_t struct_size;
+    /// Non-zero: only tell what would be done.
+    uint32_t dry_run;
+    /// What is tagged on the server but has no journal in state_dir may belong to an operation that
+    /// is alive on another host: it is left alone until it is this old, in seconds; 0 = 24 hours.
+    uint32_t min_age_s;
+    /// Told of each thing; NULL = not wanted.
+    vmdk_recovered_callback recovered;
+    /// Passed to recovered.
+    void *recovered_user_data;
+    /// Ends the recovery when thrown, after the step that is under way; NULL = none.
+    const vmdk_cancel *cancel;
+} vmdk_recover_options;
+
+/// Taken away, or the restore it belongs to was finished. In a dry run: it would be.
+#define VMDK_OUTCOME_DONE 0
+
+/// Left alone: its operation may be alive.
+#define VMDK_OUTCOME_SKIPPED 1
+
+/// Tried in vain; the next recovery tries again.
+#define VMDK_OUTCOME_FAILED 2
+
+/// Finishes or undoes what operations of processes that died left on the client's server, known by
+/// the journals in the client's state_dir and by the tags on the server. Touches nothing without
+/// the library's tag, and nothing of an operation that is alive. May be called at any time and by
+/// several processes at once; a good time is when an agent starts.
+///
+/// Blocks until all is done; recovered is called at the end. options may be NULL. Success means
+/// that everything was looked at: what failed is an outcome of its own.
+VMDK_MUST_USE
+vmdk_status vmdk_recover(const vmdk_client *client,
+                         const struct vmdk_recover_options *options,
+                         vmdk_error **error_out);
+
 #ifdef __cplusplus
 }
 #endif

@@ -11,8 +11,9 @@ use crate::service::{BackupRequest, BackupService, BackupWriter, Staging};
 use crate::slab::{SLABS, SlabPool};
 use crate::vmdk::Facts;
 use crate::volume::{AdapterType, DiskType, Volume};
-use crate::vsphere::backing::{self, Backing, NewBacking};
+use crate::vsphere::backing::{self, Backing};
 use crate::vsphere::device::Disk;
+use crate::vsphere::machine::{self, NewMachine};
 use crate::vsphere::{nfc, placement, tag};
 use bytes::Bytes;
 use std::io::Read;
@@ -97,7 +98,7 @@ impl<'a> Backup<'a> {
                 let outcome = disk.and_then(|disk| self.export(op, &backing, &disk, writer));
                 outcome.map_err(|error| {
                     let session = op.session().clone();
-                    match op.settle(backing::destroy(session, backing.moref.clone())) {
+                    match op.settle(machine::destroy(session, backing.moref.clone())) {
                         Ok(()) => error,
                         Err(_) => error.leaving_behind(format!(
                             "new backing {} ({})",
@@ -142,7 +143,7 @@ impl<'a> Backup<'a> {
             volume.placement.clone(),
             needed,
         ))?;
-        let new = NewBacking {
+        let new = NewMachine {
             name: volume.name.clone(),
             instance_uuid: volume.id.clone(),
             capacity: volume.size_bytes,
@@ -151,25 +152,25 @@ impl<'a> Backup<'a> {
             profile: volume.storage_profile.clone(),
             extra_config: volume.extra_config.clone(),
         };
-        let moref = op.settle(backing::create(session.clone(), new, site))?;
+        let moref = op.settle(machine::create(session.clone(), new, site))?;
         self.summary.backing_created = true;
         let finish = {
             let (moref, id) = (moref.clone(), volume.id.clone());
             async move {
                 let made = backing::describe(session.clone(), moref.clone()).await?;
                 if let (Some(id), [disk]) = (id, made.disks.as_slice()) {
-                    let changes = backing::Changes {
+                    let changes = machine::Changes {
                         devices: vec![disk.set_uuid(&id)],
-                        ..backing::Changes::default()
+                        ..machine::Changes::default()
                     };
-                    backing::reconfigure(session.clone(), moref.clone(), changes).await?;
+                    machine::reconfigure(session.clone(), moref.clone(), changes).await?;
                 }
                 backing::describe(session, moref).await
             }
         };
         op.settle(finish).map_err(|error| {
             let session = op.session().clone();
-            match op.settle(backing::destroy(session, moref.clone())) {
+            match op.settle(machine::destroy(session, moref.clone())) {
                 Ok(()) => error,
                 Err(_) => error.leaving_behind(format!("new backing {moref}")),
             }
@@ -239,7 +240,7 @@ impl<'a> Backup<'a> {
         mut sink: impl FnMut(Bytes) -> Result<()>,
     ) -> Result<Facts> {
         let session = op.session().clone();
-        let granted = op.settle(backing::export(session.clone(), backing.moref.clone()))?;
+        let granted = op.settle(machine::export(session.clone(), backing.moref.clone()))?;
         let lease = op.lease(granted)?;
         let target = nfc::Target::of(&session, lease.disk_url(&disk.slot)?)?;
         op.enter(Phase::Transfer, disk.capacity)?;

@@ -1,7 +1,9 @@
 //! The use cases, readable aloud.
 
+mod import;
 mod journal;
 mod operation;
+mod plan;
 mod proof;
 mod replace;
 mod source;

@@ -1,11 +1,14 @@
 //! The restored disk takes the place of the backing's own, which is deleted last of all.
 
+use super::import::{Imported, tag_disks};
 use super::operation::Operation;
-use super::restore::{Existing, Imported, Restore, same_uuid, tag_disks};
+use super::plan::Existing;
+use super::restore::Restore;
 use super::undo::{Made, remove_disk};
 use crate::error::{Context, Error, Kind, Phase, Result};
-use crate::vsphere::backing::{self, Backing, Changes};
-use crate::vsphere::device::Disk;
+use crate::vsphere::backing::{self, Backing};
+use crate::vsphere::device::{Disk, same_uuid};
+use crate::vsphere::machine::{self, Changes};
 use crate::vsphere::{Moref, Session, tag, virtual_disk};
 
 impl Restore<'_> {
@@ -90,7 +93,7 @@ impl Restore<'_> {
             extra_config: vec![tag_disks(&[&from, &to])],
             ..Changes::default()
         };
-        op.settle(backing::reconfigure(
+        op.settle(machine::reconfigure(
             session.clone(),
             imported.vm.clone(),
             changes,
@@ -137,7 +140,7 @@ impl Restore<'_> {
             ],
             ..Changes::default()
         };
-        let swapped = op.settle(backing::reconfigure(
+        let swapped = op.settle(machine::reconfigure(
             session.clone(),
             backing.clone(),
             changes,
@@ -192,7 +195,7 @@ impl Restore<'_> {
             ..Changes::default()
         };
         let session = op.session().clone();
-        let back = op.settle(backing::reconfigure(session, backing.clone(), changes));
+        let back = op.settle(machine::reconfigure(session, backing.clone(), changes));
         let error = Error::new(Kind::Corrupt, why);
         match back {
             Ok(()) => Err(error),
@@ -222,7 +225,7 @@ impl Restore<'_> {
                 devices: vec![disk.set_uuid(&uuid)],
                 ..Changes::default()
             };
-            backing::reconfigure(session.clone(), backing.clone(), changes).await?;
+            machine::reconfigure(session.clone(), backing.clone(), changes).await?;
             let now = backing::describe(session, backing).await?;
             Ok(slot(&now, &old).is_some_and(|disk| same_uuid(&disk.uuid, &old.uuid)))
         });
@@ -247,7 +250,7 @@ pub(super) async fn untag(session: Session, backing: Moref) -> Result<()> {
         extra_config: cleared(),
         ..Changes::default()
     };
-    backing::reconfigure(session, backing, changes).await
+    machine::reconfigure(session, backing, changes).await
 }
 
 fn slot<'a>(backing: &'a Backing, disk: &Disk) -> Option<&'a Disk> {

@@ -4,7 +4,7 @@ use super::operation::Operation;
 use crate::error::{Error, Kind, Result};
 use crate::log::Level;
 use crate::volume::Volume;
-use crate::vsphere::{Moref, Session, backing, tag, virtual_disk};
+use crate::vsphere::{Moref, Session, backing, machine, tag, virtual_disk};
 use serde::{Deserialize, Serialize};
 
 /// Something that this operation made.
@@ -157,7 +157,7 @@ pub(super) async fn remove_vm(
             format!("{} is no temporary machine of operation {id}", vm.moref),
         ));
     }
-    was_there(backing::destroy(session, vm.moref).await)
+    was_there(machine::destroy(session, vm.moref).await)
 }
 
 /// Deletes a disk file; whether there was one.

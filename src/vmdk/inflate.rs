@@ -82,7 +82,7 @@ impl Inflater {
             }
             Err(DecompressionError::InsufficientSpace) => {
                 let message = format!(
-                    "the grain for sector {} inflates to more than {} bytes",
+                    "the grain for sector {} inflates to more than {} bytes, or is cut short",
                     grain.lba, self.grain
                 );
                 return flaw(FlawKind::GrainSizeMismatch, message);

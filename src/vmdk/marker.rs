@@ -81,7 +81,7 @@ fn grain(lba: u64, size: u64, header: &Header) -> Result<Marker, (FlawKind, Stri
         let message = format!("grain for sector {lba} of a disk of {capacity} sectors");
         return Err((FlawKind::GrainOutOfRange, message));
     }
-    if lba % grain != 0 {
+    if !lba.is_multiple_of(grain) {
         let message = format!("grain for sector {lba}, expected a multiple of {grain}");
         return Err((FlawKind::GrainMisaligned, message));
     }

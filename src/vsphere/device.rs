@@ -122,6 +122,15 @@ fn disk(device: &Node, all: &[&Node]) -> Option<Disk> {
     })
 }
 
+/// UUIDs are compared without regard to case and grouping, in which servers differ.
+pub fn same_uuid(one: &Option<String>, other: &Option<String>) -> bool {
+    let digits = |uuid: &Option<String>| -> Option<String> {
+        let digits = uuid.as_deref()?.chars().filter(char::is_ascii_hexdigit);
+        Some(digits.collect::<String>().to_ascii_lowercase())
+    };
+    digits(one) == digits(other)
+}
+
 /// A part of an answer as part of a request.
 fn echo(node: &Node) -> Element {
     let element = match &node.kind {
@@ -305,7 +314,7 @@ pub fn new_disk(
                     .with_text("capacityInKB", capacity.div_ceil(1024))
                     .with_text("capacityInBytes", capacity),
             )
-            .maybe(profile.map(|id| super::backing::profile("profile", id))),
+            .maybe(profile.map(|id| super::machine::profile("profile", id))),
     ];
     changes.extend(controller.map(|kind| {
         Element::new("deviceChange")

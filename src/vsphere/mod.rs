@@ -9,6 +9,7 @@ mod endpoint;
 pub mod fault;
 pub mod lease;
 mod login;
+pub mod machine;
 pub mod nfc;
 pub mod placement;
 pub mod property;

@@ -4,4 +4,4 @@ mod capi;
 mod floors;
 mod header;
 mod stage;
-mod vmdk_corpus;
+mod vmdk;
