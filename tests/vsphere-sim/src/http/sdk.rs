@@ -1,0 +1,264 @@
+//! `/sdk`: SOAP over HTTP.
+
+use std::sync::Arc;
+
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::header::{self, HeaderMap, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+
+use crate::methods::{self, Context};
+use crate::options::ExpiredAnswer;
+use crate::plan::Trouble;
+use crate::wire::envelope::{self, Call};
+use crate::wire::{Fault, Object, Outcome, Value, object};
+use crate::world::Shared;
+
+use super::body::Body;
+use super::line::Line;
+use super::{Entrance, NoAnswer, Reply, keep, plain, respond, xml};
+
+/// No request of a client is longer.
+const LONGEST_REQUEST: usize = 4 << 20;
+const COOKIE: &str = "vmware_soap_session";
+
+/// What clients read to find out which version to speak.
+pub const VERSIONS: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\n<namespaces version=\"1.0\"><namespace>\
+    <name>urn:vim25</name><version>8.0.2.0</version><priorVersions><version>8.0.1.0</version>\
+    <version>7.0.3.0</version><version>6.7</version><version>6.5</version><version>6.0</version><version>5.5</version>\
+    <version>5.0</version></priorVersions></namespace></namespaces>";
+
+pub async fn answer(request: Request<Incoming>, line: &Arc<Line>, entrance: &Entrance) -> Reply {
+    if request.method() != Method::POST {
+        return Ok(plain(StatusCode::METHOD_NOT_ALLOWED, "only POST"));
+    }
+    let (parts, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, LONGEST_REQUEST).collect().await else {
+        return Err(NoAnswer);
+    };
+    let body = String::from_utf8_lossy(&body.to_bytes()).into_owned();
+    let method = envelope::method_name(&body).unwrap_or_default();
+    let headers = parts.headers.clone();
+    keep(
+        entrance,
+        &Request::from_parts(parts, ()),
+        &method,
+        body.clone(),
+    );
+    let shared = &entrance.shared;
+    let troubles = shared.faults.call(&method);
+    if let Some(reply) = before(shared, &headers, line, &troubles).await {
+        return reply;
+    }
+    let mut context = Context {
+        shared: shared.clone(),
+        session: session_of(shared, &headers),
+        user_agent: text(&headers, header::USER_AGENT.as_str()),
+        new_cookie: None,
+    };
+    let outcome = perform(&mut context, &headers, &body).await;
+    let mut response = written(outcome);
+    if let Some(cookie) = &context.new_cookie {
+        let cookie = format!("{COOKIE}=\"{cookie}\"; Path=/; HttpOnly; Secure;");
+        if let Ok(value) = HeaderValue::from_str(&cookie) {
+            response.headers_mut().insert(header::SET_COOKIE, value);
+        }
+    }
+    after(line, &troubles, response).await
+}
+
+fn text(headers: &HeaderMap, name: &str) -> String {
+    headers
+        .get(name)
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
+        .unwrap_or_default()
+}
+
+/// The value of the session's cookie in a request.
+pub fn cookie_of(headers: &HeaderMap) -> Option<String> {
+    let all = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let mut pairs = all
+        .flat_map(|line| line.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
+    pairs
+        .find(|(name, _)| *name == COOKIE)
+        .map(|(_, value)| value.trim_matches('"').to_owned())
+}
+
+fn session_of(shared: &Arc<Shared>, headers: &HeaderMap) -> Option<String> {
+    let cookie = cookie_of(headers)?;
+    let mut world = shared.read();
+    let now = world.clock.text();
+    let session = world.session_of_cookie(&cookie)?;
+    session.calls += 1;
+    session.last_active = now;
+    Some(session.key.clone())
+}
+
+/// What the plan does before the call has any effect.
+async fn before(
+    shared: &Arc<Shared>,
+    headers: &HeaderMap,
+    line: &Arc<Line>,
+    troubles: &[Trouble],
+) -> Option<Reply> {
+    for trouble in troubles {
+        match trouble {
+            Trouble::Hold(gate) => gate.wait().await,
+            Trouble::Fault(fault) => return Some(Ok(written(Err(fault.clone())))),
+            Trouble::Close => {
+                line.close();
+                return Some(Err(NoAnswer));
+            }
+            Trouble::Reset => {
+                line.reset();
+                return Some(Err(NoAnswer));
+            }
+            Trouble::Status(status) => return Some(Ok(http_status(*status))),
+            Trouble::Html => {
+                let page = "<!DOCTYPE html><html><body><h1>Please log in</h1></body></html>";
+                return Some(Ok(respond(StatusCode::OK, "text/html", page.to_owned())));
+            }
+            Trouble::LoseSession => {
+                if let Some(key) = session_of(shared, headers) {
+                    shared.write().close_session(&key);
+                }
+            }
+            Trouble::LeaseError(fault) => {
+                let mut world = shared.write();
+                let all: Vec<_> = world
+                    .leases
+                    .values()
+                    .map(|lease| lease.reference.clone())
+                    .collect();
+                all.iter()
+                    .for_each(|lease| world.fail_lease(lease, fault.clone()));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// What the plan does to the answer.
+async fn after(line: &Arc<Line>, troubles: &[Trouble], mut response: Response<Body>) -> Reply {
+    for trouble in troubles {
+        match trouble {
+            Trouble::HoldReply(gate) => gate.wait().await,
+            Trouble::FaultAfter(fault) => response = written(Err(fault.clone())),
+            Trouble::StatusAfter(status) => response = http_status(*status),
+            Trouble::ReplyLost => {
+                line.close();
+                return Err(NoAnswer);
+            }
+            Trouble::TruncatedXml => {
+                if let Body::Full(Some(text)) = response.body_mut() {
+                    text.truncate(text.len() / 2);
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(response)
+}
+
+/// An answer of some machine between client and server, or of one that has too much to do.
+pub fn http_status(status: u16) -> Response<Body> {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let text = format!("<html><body><h1>{status}</h1></body></html>");
+    let mut response = respond(status, "text/html", text);
+    if matches!(status.as_u16(), 429 | 503) {
+        response
+            .headers_mut()
+            .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+async fn perform(
+    context: &mut Context,
+    headers: &HeaderMap,
+    body: &str,
+) -> Outcome<(Call, Option<Value>)> {
+    let content_type = text(headers, header::CONTENT_TYPE.as_str());
+    if !content_type.to_lowercase().starts_with("text/xml") {
+        return Err(Fault::invalid_request(format!(
+            "The content type is \"{content_type}\", not text/xml"
+        )));
+    }
+    let action = text(headers, "soapaction");
+    if !action.trim_matches('"').starts_with("urn:vim25") {
+        return Err(Fault::invalid_request(format!(
+            "Unsupported version URI \"{action}\""
+        )));
+    }
+    let call = envelope::read_call(body)?;
+    if context.session.is_none()
+        && matches!(
+            call.method.name.as_str(),
+            "RetrieveProperties" | "RetrievePropertiesEx"
+        )
+        && context.shared.read().options.expired_answer == ExpiredAnswer::MissingSet
+    {
+        let result = unauthenticated_read(&call);
+        return Ok((call, Some(result)));
+    }
+    let result = methods::dispatch(context, &call).await?;
+    Ok((call, result))
+}
+
+/// How some servers answer a property read of a session that is no more: with nothing but faults in it.
+fn unauthenticated_read(call: &Call) -> Value {
+    let mut all = Vec::new();
+    for spec in call.arguments.objects("specSet") {
+        let paths: Vec<&str> = spec
+            .objects("propSet")
+            .flat_map(|set| set.texts("pathSet"))
+            .collect();
+        for target in spec
+            .objects("objectSet")
+            .filter_map(|set| set.reference("obj"))
+        {
+            let fault = Fault::not_authenticated()
+                .with("object", target)
+                .with("privilegeId", "System.View");
+            let missing = paths.iter().map(|path| {
+                object("MissingProperty")
+                    .with("path", *path)
+                    .with("fault", fault.localized())
+            });
+            let content = object("ObjectContent")
+                .with("obj", target)
+                .with("missingSet", missing.collect::<Vec<Object>>());
+            all.push(content);
+        }
+    }
+    if call.method.name == "RetrieveProperties" {
+        return all.into();
+    }
+    object("RetrieveResult").with("objects", all).into()
+}
+
+fn written(outcome: Outcome<(Call, Option<Value>)>) -> Response<Body> {
+    let text = match &outcome {
+        Ok((call, value)) => {
+            envelope::write_result(call.method, value.as_ref()).map(|text| (StatusCode::OK, text))
+        }
+        Err(fault) => {
+            envelope::write_fault(fault).map(|text| (StatusCode::INTERNAL_SERVER_ERROR, text))
+        }
+    };
+    match text {
+        Ok((status, text)) => xml(status, text),
+        Err(defect) => {
+            let fault = Fault::system(format!(
+                "the simulator has made an invalid answer: {defect}"
+            ));
+            let text = envelope::write_fault(&fault).unwrap_or_default();
+            xml(StatusCode::INTERNAL_SERVER_ERROR, text)
+        }
+    }
+}

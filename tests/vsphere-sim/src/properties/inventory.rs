@@ -1,0 +1,285 @@
+//! The properties of everything in the inventory but virtual machines.
+
+use crate::options::DatastoreKind;
+use crate::wire::{Fault, Object, Outcome, Ref, Value, object, reference};
+use crate::world::World;
+use crate::world::datastore::Datastore;
+use crate::world::inventory::{Body, Compute, Datacenter, Folder, Host, Pool};
+
+/// 62 TiB: the largest disk of VMFS.
+const LARGEST_DISK: u64 = 62 << 40;
+
+pub fn folder(folder: &Folder, name: &str) -> Option<Value> {
+    Some(match name {
+        "childEntity" => Value::refs(folder.children.iter().cloned()),
+        "childType" => folder.child_types.clone().into(),
+        _ => return None,
+    })
+}
+
+pub fn datacenter(
+    world: &World,
+    target: &Ref,
+    datacenter: &Datacenter,
+    name: &str,
+) -> Option<Value> {
+    Some(match name {
+        "vmFolder" => Value::from(&datacenter.vm_folder),
+        "hostFolder" => Value::from(&datacenter.host_folder),
+        "datastoreFolder" => Value::from(&datacenter.datastore_folder),
+        "networkFolder" => Value::from(&datacenter.network_folder),
+        "datastore" => Value::refs(world.datastores_of(target)),
+        "network" => Value::List(Vec::new()),
+        "configuration" => object("DatacenterConfigInfo").into(),
+        _ => return None,
+    })
+}
+
+pub fn compute(compute: &Compute, name: &str) -> Option<Value> {
+    Some(match name {
+        "resourcePool" => Value::from(&compute.pool),
+        "host" => Value::refs(compute.hosts.iter().cloned()),
+        "datastore" => Value::refs(compute.datastores.iter().cloned()),
+        "network" => Value::List(Vec::new()),
+        "summary" => object("ComputeResourceSummary")
+            .with("totalCpu", 20_000)
+            .with("totalMemory", 64_i64 << 30)
+            .with("numCpuCores", 8)
+            .with("numCpuThreads", 16)
+            .with("effectiveCpu", 18_000)
+            .with("effectiveMemory", 60_000)
+            .with("numHosts", compute.hosts.len() as i64)
+            .with("numEffectiveHosts", compute.hosts.len() as i64)
+            .with("overallStatus", "green")
+            .into(),
+        "configurationEx" => object("ComputeResourceConfigInfo")
+            .with("vmSwapPlacement", "vmDirectory")
+            .into(),
+        _ => return None,
+    })
+}
+
+fn allocation() -> Object {
+    object("ResourceAllocationInfo")
+        .with("reservation", 0)
+        .with("expandableReservation", true)
+        .with("limit", -1)
+        .with(
+            "shares",
+            object("SharesInfo")
+                .with("shares", 4000)
+                .with("level", "normal"),
+        )
+}
+
+fn pool_runtime() -> Object {
+    let usage = object("ResourcePoolResourceUsage")
+        .with("reservationUsed", 0)
+        .with("reservationUsedForVm", 0)
+        .with("unreservedForPool", 60_000)
+        .with("unreservedForVm", 60_000)
+        .with("overallUsage", 0)
+        .with("maxUsage", 60_000);
+    object("ResourcePoolRuntimeInfo")
+        .with("memory", usage.clone())
+        .with("cpu", usage)
+        .with("overallStatus", "green")
+}
+
+pub fn pool(world: &World, target: &Ref, pool: &Pool, name: &str) -> Option<Value> {
+    let config = || {
+        object("ResourceConfigSpec")
+            .with("entity", target)
+            .with("cpuAllocation", allocation())
+            .with("memoryAllocation", allocation())
+    };
+    Some(match name {
+        "owner" => Value::from(&pool.owner),
+        "resourcePool" => Value::refs(pool.pools.iter().cloned()),
+        "vm" => {
+            let inside = world
+                .machines()
+                .filter(|(_, machine)| &machine.pool == target);
+            Value::refs(inside.map(|(node, _)| node.reference.clone()))
+        }
+        "config" => config().into(),
+        "runtime" => pool_runtime().into(),
+        "summary" => object("ResourcePoolSummary")
+            .with(
+                "name",
+                world
+                    .node(target)
+                    .map(|node| node.name.clone())
+                    .unwrap_or_default(),
+            )
+            .with("config", config())
+            .with("runtime", pool_runtime())
+            .into(),
+        _ => return None,
+    })
+}
+
+fn host_runtime(host: &Host) -> Object {
+    object("HostRuntimeInfo")
+        .with("connectionState", host.connection_state)
+        .with("powerState", "poweredOn")
+        .with("inMaintenanceMode", host.in_maintenance_mode)
+        .with("hostMaxVirtualDiskCapacity", LARGEST_DISK)
+}
+
+pub fn host(world: &World, target: &Ref, host: &Host, name: &str) -> Option<Value> {
+    let node = world.node(target).ok()?;
+    Some(match name {
+        "runtime" => host_runtime(host).into(),
+        "summary" => {
+            let config = object("HostConfigSummary")
+                .with("name", &node.name)
+                .with("port", 443)
+                .with("vmotionEnabled", true)
+                .with("faultToleranceEnabled", false);
+            object("HostListSummary")
+                .with("host", target)
+                .with("runtime", host_runtime(host))
+                .with("config", config)
+                .with("quickStats", object("HostListSummaryQuickStats"))
+                .with("overallStatus", "green")
+                .with("rebootRequired", false)
+                .into()
+        }
+        "datastore" => {
+            let mounted = world.nodes.values().filter(|node| match &node.body {
+                Body::Datastore(store) => store.mounts.iter().any(|mount| &mount.host == target),
+                _ => false,
+            });
+            Value::refs(mounted.map(|node| node.reference.clone()))
+        }
+        "vm" => {
+            let inside = world
+                .machines()
+                .filter(|(_, machine)| &machine.host == target);
+            Value::refs(inside.map(|(node, _)| node.reference.clone()))
+        }
+        "network" => Value::List(Vec::new()),
+        "datastoreBrowser" => reference(
+            "HostDatastoreBrowser",
+            &format!("datastoreBrowser-{}", target.id),
+        )
+        .into(),
+        _ => return None,
+    })
+}
+
+fn datastore_url(target: &Ref) -> String {
+    format!("ds:///vmfs/volumes/{}/", target.id)
+}
+
+pub fn datastore_summary(target: &Ref, name: &str, store: &Datastore) -> Object {
+    object("DatastoreSummary")
+        .with("datastore", target)
+        .with("name", name)
+        .with("url", datastore_url(target))
+        .with("capacity", store.capacity)
+        .with("freeSpace", store.free())
+        .with("uncommitted", 0)
+        .with("accessible", store.accessible)
+        .with("multipleHostAccess", store.mounts.len() > 1)
+        .with("type", store.type_name())
+        .with("maintenanceMode", store.maintenance_mode)
+}
+
+pub fn datastore(world: &World, target: &Ref, store: &Datastore, name: &str) -> Option<Value> {
+    let own_name = world
+        .node(target)
+        .map(|node| node.name.clone())
+        .unwrap_or_default();
+    Some(match name {
+        "summary" => datastore_summary(target, &own_name, store).into(),
+        "info" => object("DatastoreInfo")
+            .with("name", own_name)
+            .with("url", datastore_url(target))
+            .with("freeSpace", store.free())
+            .with("maxFileSize", LARGEST_DISK)
+            .with("maxVirtualDiskCapacity", LARGEST_DISK)
+            .into(),
+        "host" => mounts(target, store).into(),
+        "vm" => {
+            let inside = world
+                .machines()
+                .filter(|(_, machine)| machine.datastores().contains(target));
+            Value::refs(inside.map(|(node, _)| node.reference.clone()))
+        }
+        "browser" => reference(
+            "HostDatastoreBrowser",
+            &format!("datastoreBrowser-{}", target.id),
+        )
+        .into(),
+        "capability" => object("DatastoreCapability")
+            .with("directoryHierarchySupported", true)
+            .with(
+                "rawDiskMappingsSupported",
+                store.kind == DatastoreKind::Vmfs,
+            )
+            .with("perFileThinProvisioningSupported", true)
+            .with("storageIORMSupported", false)
+            .with("nativeSnapshotSupported", false)
+            .with(
+                "topLevelDirectoryCreateSupported",
+                !matches!(store.kind, DatastoreKind::Vsan | DatastoreKind::Vvol),
+            )
+            .into(),
+        _ => return None,
+    })
+}
+
+fn mounts(target: &Ref, store: &Datastore) -> Vec<Object> {
+    let mount = store.mounts.iter().map(|mount| {
+        let info = object("HostMountInfo")
+            .with("path", format!("/vmfs/volumes/{}", target.id))
+            .with(
+                "accessMode",
+                if mount.read_write {
+                    "readWrite"
+                } else {
+                    "readOnly"
+                },
+            )
+            .with("mounted", true)
+            .with("accessible", mount.accessible);
+        object("DatastoreHostMount")
+            .with("key", &mount.host)
+            .with("mountInfo", info)
+    });
+    mount.collect()
+}
+
+/// The datastores that a datastore's or a host's browser looks into.
+pub fn browsed(world: &World, target: &Ref) -> Outcome<Vec<Ref>> {
+    let missing = || Fault::not_found(target);
+    let owner = target
+        .id
+        .strip_prefix("datastoreBrowser-")
+        .ok_or_else(missing)?;
+    let node = world.nodes.get(owner).ok_or_else(missing)?;
+    match &node.body {
+        Body::Datastore(_) => Ok(vec![node.reference.clone()]),
+        Body::Host(_) => {
+            let all = world.of_kind("Datastore");
+            let mounted = |datastore: &Ref| {
+                let store = world.datastore(datastore);
+                store.is_ok_and(|store| {
+                    store
+                        .mounts
+                        .iter()
+                        .any(|mount| mount.host == node.reference)
+                })
+            };
+            Ok(all.into_iter().filter(mounted).collect())
+        }
+        _ => Err(missing()),
+    }
+}
+
+pub fn browser(world: &World, target: &Ref, name: &str) -> Outcome<Option<Value>> {
+    let datastores = browsed(world, target)?;
+    Ok((name == "datastore").then(|| Value::refs(datastores)))
+}

@@ -1,0 +1,258 @@
+//! What a test does to the world from behind, and asks it.
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use crate::disk::Disk;
+use crate::options::{Options, VolumeSpec};
+use crate::plan::FaultPlan;
+use crate::record::Recorded;
+use crate::wire::{Fault, Outcome, Ref, reference};
+use crate::world::datastore::Entry;
+use crate::world::machine::{BackingKind, Power};
+use crate::world::setup::as_io;
+use crate::world::{Shared, World};
+
+/// A hold on the simulated world; the simulator lends its own.
+#[derive(Clone)]
+pub struct Controls {
+    pub(crate) shared: Arc<Shared>,
+}
+
+impl Controls {
+    pub(crate) fn new(shared: Arc<Shared>) -> Controls {
+        Controls { shared }
+    }
+
+    /// The plan of what goes wrong.
+    pub fn faults(&self) -> &FaultPlan {
+        &self.shared.faults
+    }
+
+    /// Makes a machine with one disk; returns its moref.
+    pub fn add_volume(&self, spec: &VolumeSpec) -> io::Result<String> {
+        self.shared
+            .write()
+            .plant_volume(spec)
+            .map(|machine| machine.id)
+            .map_err(as_io)
+    }
+
+    /// Adds a disk to a machine; returns its key.
+    pub fn add_disk(&self, vm: &str, spec: &VolumeSpec) -> io::Result<i32> {
+        self.shared
+            .write()
+            .plant_disk(&machine(vm), spec)
+            .map_err(as_io)
+    }
+
+    fn with_disk<T>(
+        &self,
+        vm: &str,
+        key: i32,
+        work: impl FnOnce(&mut Disk) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let (contents, datastore, path) = {
+            let world = self.shared.read();
+            let (datastore, path) = disk_place(&world, vm, key).map_err(as_io)?;
+            let file = world.disk_file(&datastore, &path).map_err(as_io)?;
+            (file.contents.clone(), datastore, path)
+        };
+        let result = work(&mut contents.write());
+        let mut world = self.shared.write();
+        // The file may have been moved or destroyed meanwhile.
+        if let Ok(file) = world.disk_file_mut(&datastore, &path) {
+            file.refresh()?;
+        }
+        result
+    }
+
+    /// Replaces a disk's contents by a raw image.
+    pub fn load_disk(&self, vm: &str, key: i32, raw: &Path) -> io::Result<()> {
+        self.with_disk(vm, key, |disk| disk.load_raw(raw))
+    }
+
+    /// Writes bytes into a disk.
+    pub fn write_disk(&self, vm: &str, key: i32, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.with_disk(vm, key, |disk| {
+            disk.write_at(bytes, offset)?;
+            disk.renew_cid();
+            Ok(())
+        })
+    }
+
+    /// Inverts bytes of a disk, so that none of them is what it was.
+    pub fn invert_disk(&self, vm: &str, key: i32, offset: u64, count: u64) -> io::Result<()> {
+        self.with_disk(vm, key, |disk| {
+            let end = offset.saturating_add(count).min(disk.capacity());
+            let mut at = offset;
+            let mut buffer = vec![0; 1 << 20];
+            while at < end {
+                let piece = (end - at).min(buffer.len() as u64) as usize;
+                disk.read_at(&mut buffer[..piece], at)?;
+                buffer[..piece].iter_mut().for_each(|byte| *byte = !*byte);
+                disk.write_at(&buffer[..piece], at)?;
+                at += piece as u64;
+            }
+            disk.renew_cid();
+            Ok(())
+        })
+    }
+
+    /// Writes a disk's contents to a raw image.
+    pub fn save_disk(&self, vm: &str, key: i32, raw: &Path) -> io::Result<()> {
+        self.with_disk(vm, key, |disk| disk.save_raw(raw))
+    }
+
+    /// SHA-256 of the raw disk.
+    pub fn disk_sha256(&self, vm: &str, key: i32) -> io::Result<String> {
+        self.with_disk(vm, key, |disk| disk.sha256())
+    }
+
+    /// SHA-256 of what is not zeros, with its place: quick for a huge disk that holds little.
+    pub fn disk_content_sha256(&self, vm: &str, key: i32) -> io::Result<String> {
+        self.with_disk(vm, key, |disk| disk.content_sha256())
+    }
+
+    pub fn set_power(&self, vm: &str, on: bool) -> io::Result<()> {
+        let mut world = self.shared.write();
+        world.machine_mut(&machine(vm)).map_err(as_io)?.power =
+            if on { Power::On } else { Power::Off };
+        Ok(())
+    }
+
+    /// Takes a snapshot; returns its moref.
+    pub fn add_snapshot(&self, vm: &str, name: &str) -> io::Result<String> {
+        let mut world = self.shared.write();
+        let taken = crate::methods::take_snapshot(&mut world, &machine(vm), name);
+        taken.map(|snapshot| snapshot.id).map_err(as_io)
+    }
+
+    /// Makes a disk of a machine a raw device mapping, or an encrypted one: what cannot be exported.
+    pub fn change_disk(
+        &self,
+        vm: &str,
+        key: i32,
+        raw_device_mapping: bool,
+        encrypted: bool,
+    ) -> io::Result<()> {
+        let mut world = self.shared.write();
+        let machine = world.machine_mut(&machine(vm)).map_err(as_io)?;
+        let disk = machine.disks.iter_mut().find(|disk| disk.key == key);
+        let disk = disk.ok_or_else(|| io::Error::other("there is no such disk"))?;
+        if raw_device_mapping {
+            disk.backing = BackingKind::RawDeviceMapping;
+        }
+        disk.encrypted = encrypted;
+        Ok(())
+    }
+
+    /// Sets an entry of a machine's extraConfig, or removes it with an empty value.
+    pub fn set_extra_config(&self, vm: &str, key: &str, value: &str) -> io::Result<()> {
+        self.shared
+            .write()
+            .machine_mut(&machine(vm))
+            .map_err(as_io)?
+            .set_extra(key, value);
+        Ok(())
+    }
+
+    /// Makes a file that is no disk; its folders are made along.
+    pub fn add_file(&self, datastore: &str, path: &str, text: &str) -> io::Result<()> {
+        let mut world = self.shared.write();
+        let datastore = world.datastore_named(datastore, None).map_err(as_io)?;
+        let files = &mut world.datastore_mut(&datastore).map_err(as_io)?.files;
+        for (end, _) in path.match_indices('/') {
+            files.entry(path[..end].to_owned()).or_insert(Entry::Folder);
+        }
+        files.insert(path.to_owned(), Entry::Text(text.to_owned()));
+        Ok(())
+    }
+
+    /// Changes what a datastore says of itself.
+    pub fn set_datastore(
+        &self,
+        name: &str,
+        accessible: bool,
+        maintenance: bool,
+        capacity: Option<u64>,
+    ) -> io::Result<()> {
+        let mut world = self.shared.write();
+        let datastore = world.datastore_named(name, None).map_err(as_io)?;
+        let store = world.datastore_mut(&datastore).map_err(as_io)?;
+        store.accessible = accessible;
+        store.maintenance_mode = if maintenance {
+            "inMaintenance"
+        } else {
+            "normal"
+        };
+        store.capacity = capacity.unwrap_or(store.capacity);
+        Ok(())
+    }
+
+    /// Changes the options of the running simulator; those about listening and certificates have no effect any more.
+    pub fn change_options(&self, change: impl FnOnce(&mut Options)) {
+        change(&mut self.shared.write().options);
+    }
+
+    /// Ends all sessions, as an idle time-out or a restart does.
+    pub fn expire_sessions(&self) {
+        let mut world = self.shared.write();
+        let keys: Vec<String> = world
+            .sessions
+            .iter()
+            .map(|session| session.key.clone())
+            .collect();
+        keys.iter().for_each(|key| world.close_session(key));
+    }
+
+    /// The number of sessions that are open.
+    pub fn sessions(&self) -> usize {
+        self.shared.read().sessions.len()
+    }
+
+    /// Lets time pass: leases run out by it.
+    pub fn advance_clock(&self, by: Duration) {
+        let mut world = self.shared.write();
+        world.clock.advance(by);
+        world.expire_leases();
+    }
+
+    /// Fails a lease from the server's side.
+    pub fn fail_lease(&self, lease: &str, fault: Fault) {
+        self.shared
+            .write()
+            .fail_lease(&reference("HttpNfcLease", lease), fault);
+    }
+
+    /// Every request so far, passwords included.
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.shared
+            .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub fn clear_requests(&self) {
+        self.shared
+            .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+    }
+}
+
+fn machine(vm: &str) -> Ref {
+    reference("VirtualMachine", vm)
+}
+
+fn disk_place(world: &World, vm: &str, key: i32) -> Outcome<(Ref, String)> {
+    let found = world.machine(&machine(vm))?;
+    let disk = found
+        .disk(key)
+        .ok_or_else(|| Fault::system(format!("{vm} has no disk {key}")))?;
+    Ok((disk.datastore.clone(), disk.path.clone()))
+}

@@ -1,0 +1,132 @@
+//! The simulated world: inventory, files, tasks, sessions and leases, behind one lock.
+
+pub mod clock;
+pub mod datastore;
+pub mod ids;
+pub mod inventory;
+pub mod lease;
+pub mod machine;
+pub mod names;
+pub mod path;
+pub mod session;
+pub mod setup;
+pub mod task;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::ops::{Deref, DerefMut};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::options::Options;
+use crate::record::Recorded;
+use clock::Clock;
+use inventory::Node;
+use lease::Lease;
+use names::Names;
+use session::Session;
+use task::Task;
+
+/// A simulated ESX host's data port.
+#[derive(Clone, Debug)]
+pub struct DataHost {
+    pub address: SocketAddr,
+    pub sha1: String,
+    pub sha256: String,
+}
+
+pub struct World {
+    pub options: Options,
+    pub names: Names,
+    pub clock: Clock,
+    pub nodes: BTreeMap<String, Node>,
+    pub tasks: BTreeMap<String, Task>,
+    pub sessions: Vec<Session>,
+    pub leases: BTreeMap<String, Lease>,
+    pub dir: PathBuf,
+    pub data_hosts: Vec<DataHost>,
+    counters: HashMap<&'static str, u64>,
+}
+
+impl World {
+    /// The next number of a row of its own, beginning with 1.
+    pub fn next(&mut self, row: &'static str) -> u64 {
+        let number = self.counters.entry(row).or_insert(0);
+        *number += 1;
+        *number
+    }
+
+    /// A path that no file has had yet, for a disk's contents.
+    pub fn fresh_path(&mut self) -> PathBuf {
+        let number = self.next("file");
+        self.dir.join(format!("disk-{number}"))
+    }
+}
+
+/// The world and what all connections share beside it.
+pub struct Shared {
+    world: Mutex<World>,
+    changed: watch::Sender<u64>,
+    pub requests: Mutex<Vec<Recorded>>,
+    pub faults: crate::plan::FaultPlan,
+}
+
+/// The world while it is changed; whoever waits for a change looks again afterwards.
+pub struct Change<'s> {
+    world: MutexGuard<'s, World>,
+    changed: &'s watch::Sender<u64>,
+}
+
+impl Shared {
+    pub fn new(world: World) -> Arc<Shared> {
+        Arc::new(Shared {
+            world: Mutex::new(world),
+            changed: watch::Sender::new(0),
+            requests: Mutex::new(Vec::new()),
+            faults: crate::plan::FaultPlan::default(),
+        })
+    }
+
+    /// A defect that made one thread panic is reported by that thread; the world stays in use for the others.
+    pub fn read(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn write(&self) -> Change<'_> {
+        Change {
+            world: self.read(),
+            changed: &self.changed,
+        }
+    }
+
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changed.subscribe()
+    }
+
+    /// Lets everybody who waits look again.
+    pub fn wake(&self) {
+        self.changed.send_modify(|version| *version += 1);
+    }
+}
+
+impl Deref for Change<'_> {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl DerefMut for Change<'_> {
+    fn deref_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+}
+
+impl Drop for Change<'_> {
+    fn drop(&mut self) {
+        self.changed.send_modify(|version| *version += 1);
+    }
+}

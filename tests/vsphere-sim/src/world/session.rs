@@ -1,0 +1,107 @@
+//! Sessions, and the collectors, filters and views that belong to them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::wire::{Object, Ref, Value, object};
+
+use super::World;
+use super::ids::{ticket, uuid};
+
+pub struct Session {
+    pub key: String,
+    /// The value of the cookie `vmware_soap_session`.
+    pub cookie: String,
+    pub user: String,
+    pub login_time: String,
+    pub last_active: String,
+    pub user_agent: String,
+    pub calls: i64,
+    pub collectors: HashMap<String, Collector>,
+    pub views: HashMap<String, View>,
+}
+
+/// A PropertyCollector: the session's own, or one that it made.
+#[derive(Default)]
+pub struct Collector {
+    pub filters: Vec<Filter>,
+    /// The version that the last update had.
+    pub version: u64,
+    /// Results that wait for ContinueRetrievePropertiesEx, by token.
+    pub pages: HashMap<String, Vec<Object>>,
+}
+
+pub struct Filter {
+    pub reference: Ref,
+    pub spec: Object,
+    /// What was last reported: for each object its properties.
+    pub reported: BTreeMap<Ref, BTreeMap<String, Value>>,
+}
+
+pub enum View {
+    Container {
+        container: Ref,
+        kinds: Vec<String>,
+        recursive: bool,
+    },
+    List(Vec<Ref>),
+}
+
+impl Session {
+    pub fn describe(&self) -> Object {
+        object("UserSession")
+            .with("key", &self.key)
+            .with("userName", &self.user)
+            .with("fullName", &self.user)
+            .with("loginTime", &self.login_time)
+            .with("lastActiveTime", &self.last_active)
+            .with("locale", "en")
+            .with("messageLocale", "en")
+            .with("extensionSession", false)
+            .with("ipAddress", "127.0.0.1")
+            .with("userAgent", &self.user_agent)
+            .with("callCount", self.calls)
+    }
+}
+
+impl World {
+    /// A new session; returns its key.
+    pub fn open_session(&mut self, user: &str, user_agent: &str) -> String {
+        let now = self.clock.text();
+        let session = Session {
+            key: uuid("52"),
+            cookie: ticket(),
+            user: user.to_owned(),
+            login_time: now.clone(),
+            last_active: now,
+            user_agent: user_agent.to_owned(),
+            calls: 0,
+            collectors: HashMap::new(),
+            views: HashMap::new(),
+        };
+        let key = session.key.clone();
+        self.sessions.push(session);
+        key
+    }
+
+    pub fn session(&self, key: &str) -> Option<&Session> {
+        self.sessions.iter().find(|session| session.key == key)
+    }
+
+    pub fn session_mut(&mut self, key: &str) -> Option<&mut Session> {
+        self.sessions.iter_mut().find(|session| session.key == key)
+    }
+
+    pub fn session_of_cookie(&mut self, cookie: &str) -> Option<&mut Session> {
+        self.sessions
+            .iter_mut()
+            .find(|session| session.cookie == cookie)
+    }
+
+    /// Ends a session and what belongs to it.
+    pub fn close_session(&mut self, key: &str) {
+        self.sessions.retain(|session| session.key != key);
+        if !self.options.leases_survive_sessions {
+            self.end_leases_of(key);
+        }
+    }
+}
