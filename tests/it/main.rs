@@ -1,5 +1,6 @@
 //! The integration tests: one crate, a module a topic.
 
+mod capi;
 mod fixture;
 mod floors;
 mod header;
@@ -7,6 +8,7 @@ mod peer;
 mod peers;
 mod refusals;
 mod roundtrip;
+mod stage;
 mod tls;
 mod transport;
 mod vmdk;
