@@ -1,12 +1,15 @@
 //! The integration tests: one crate, a module a topic.
 
+mod capi;
 mod fixture;
 mod floors;
 mod header;
 mod peer;
+mod peers;
 mod refusals;
 mod roundtrip;
 mod session;
+mod stage;
 mod tls;
 mod transport;
 mod vmdk;
