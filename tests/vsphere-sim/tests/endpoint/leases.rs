@@ -251,6 +251,19 @@ fn a_stream_that_is_broken_fails_the_lease() {
 }
 
 #[test]
+fn a_client_that_sends_nonsense_for_long_still_sees_the_answer() {
+    let site = Site::new();
+    let lease = site.import("imported", THIN);
+    let reply = site.upload(&lease, &vec![7; 32 << 20]).unwrap();
+    assert_eq!(reply.status, 500);
+    assert!(
+        reply.text().contains("Failed to import the disk"),
+        "{}",
+        reply.text()
+    );
+}
+
+#[test]
 fn a_manifest_tells_what_flowed() {
     let site = Site::new();
     let lease = site.export(&site.volume("v"));
