@@ -6,6 +6,7 @@ use crate::runtime::Runtime;
 use crate::transport::tls::Trust;
 use crate::vsphere::Session;
 use crate::vsphere::session::SessionOptions;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
@@ -29,6 +30,9 @@ pub struct ConnectOptions {
     pub proxy: Option<String>,
     /// Permits `http://` in `server`: credentials and disks then travel in clear.
     pub allow_plain_http: bool,
+    /// Where journals are kept, by which [`crate::ops::recover()`] finishes or undoes what a process
+    /// that died had begun; must exist. `None` = none: then tags on the server are all there is.
+    pub state_dir: Option<PathBuf>,
     /// Where records go.
     pub log: Log,
 }
@@ -39,6 +43,7 @@ pub struct ConnectOptions {
 pub struct Client {
     session: Session,
     log: Log,
+    state_dir: Option<PathBuf>,
     runtime: Runtime,
 }
 
@@ -76,12 +81,17 @@ impl Client {
         Ok(Client {
             session,
             log,
+            state_dir: options.state_dir,
             runtime,
         })
     }
 
     pub(crate) fn session(&self) -> &Session {
         &self.session
+    }
+
+    pub(crate) fn state_dir(&self) -> Option<&Path> {
+        self.state_dir.as_deref()
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {

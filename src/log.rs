@@ -70,10 +70,10 @@ impl Log {
 
     /// Passes a record on, redacted; its text is only made when somebody listens.
     pub fn record(&self, level: Level, text: impl FnOnce() -> String) {
-        if let Some((most, sink)) = &self.sink {
-            if level <= *most {
-                sink(level, &self.redact(&text()));
-            }
+        if let Some((most, sink)) = &self.sink
+            && level <= *most
+        {
+            sink(level, &self.redact(&text()));
         }
     }
 }

@@ -123,12 +123,12 @@ impl Volume {
         if self.name.chars().any(char::is_control) {
             return invalid("volume: the name contains a control character".into());
         }
-        if let Some(id) = &self.id {
-            if !is_uuid(id) {
-                return invalid(format!("volume: the id {id:?} is not a UUID"));
-            }
+        if let Some(id) = &self.id
+            && !is_uuid(id)
+        {
+            return invalid(format!("volume: the id {id:?} is not a UUID"));
         }
-        if self.size_bytes % 512 != 0 {
+        if !self.size_bytes.is_multiple_of(512) {
             return invalid(format!(
                 "volume: size {} is not a multiple of 512 bytes",
                 self.size_bytes

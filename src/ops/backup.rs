@@ -1,10 +1,23 @@
 //! A volume's disk goes out of vSphere into a backup service.
 
-use super::{Common, Summary};
+use super::metadata::{self, Metadata, SourceRecord, StreamRecord, Times, VolumeRecord};
+use super::operation::Operation;
+use super::proof::{compare_manifest, corrupt, new_check};
+use super::temporary::Temporary;
+use super::{Common, Summary, validate_backup_id};
 use crate::client::Client;
-use crate::error::{Error, Kind, Result};
-use crate::service::BackupService;
-use crate::volume::Volume;
+use crate::error::{Context, Error, Kind, Phase, Result};
+use crate::service::{BackupRequest, BackupService, BackupWriter, Staging};
+use crate::slab::{SLABS, SlabPool};
+use crate::vmdk::Facts;
+use crate::volume::{AdapterType, DiskType, Volume};
+use crate::vsphere::backing::{self, Backing};
+use crate::vsphere::device::Disk;
+use crate::vsphere::machine::{self, NewMachine};
+use crate::vsphere::{Moref, nfc, placement, tag};
+use bytes::Bytes;
+use std::io::Read;
+use std::sync::atomic::Ordering;
 
 /// How a backup is made.
 #[derive(Default)]
@@ -23,10 +36,328 @@ pub struct BackupOptions<'a> {
 /// # Errors
 /// Every [`Kind`]; see the README's table.
 pub fn backup_volume(
-    _client: &Client,
-    _service: &dyn BackupService,
-    _volume: &Volume,
-    _options: BackupOptions<'_>,
+    client: &Client,
+    service: &dyn BackupService,
+    volume: &Volume,
+    options: BackupOptions<'_>,
 ) -> Result<Summary> {
-    Err(Error::new(Kind::Unsupported, "backup: not there yet"))
+    volume.validate()?;
+    validate_backup_id(&options.backup_id)?;
+    let staging = options.common.staging(service.staging())?;
+    let mut op = Operation::begin(
+        client,
+        volume.label(),
+        options.common.progress,
+        options.common.cancel,
+    )?;
+    let mut backup = Backup {
+        service,
+        volume,
+        backup_id: options.backup_id,
+        staging,
+        temp_dir: options.common.temp_dir,
+        stall: options.common.stall_timeout.unwrap_or(super::STALL_TIMEOUT),
+        summary: Summary::default(),
+    };
+    match backup.run(&mut op) {
+        Ok(()) => Ok(backup.summary),
+        Err(error) => Err(op.explain(error.context(format_args!(
+            "backup {} of volume {}",
+            backup.backup_id,
+            volume.label()
+        )))),
+    }
+}
+
+struct Backup<'a> {
+    service: &'a dyn BackupService,
+    volume: &'a Volume,
+    backup_id: String,
+    staging: Staging,
+    temp_dir: Option<std::path::PathBuf>,
+    stall: std::time::Duration,
+    summary: Summary,
+}
+
+impl<'a> Backup<'a> {
+    fn run(&mut self, op: &mut Operation<'_>) -> Result<()> {
+        self.summary.operation = op.id().to_owned();
+        op.enter(Phase::Prepare, 0)?;
+        let session = op.session().clone();
+        match op.run(backing::find(session, self.volume.clone()))? {
+            Some(backing) => {
+                backing.require_powered_off()?;
+                let disk = Disk::choose(backing.disks.clone(), self.volume.disk_key)?;
+                let writer = self.begin(disk.capacity)?;
+                self.export(op, &backing, &disk, writer)
+            }
+            None => {
+                let writer = self.begin(self.volume.size_bytes)?;
+                let backing = self.create_backing(op)?;
+                let disk = Disk::choose(backing.disks.clone(), None);
+                let outcome = disk.and_then(|disk| self.export(op, &backing, &disk, writer));
+                outcome.map_err(|error| take_back(op, &backing.moref, error))
+            }
+        }
+    }
+
+    /// Asks the service before anything is asked of the server that changes it.
+    fn begin(&self, capacity: u64) -> Result<Box<dyn BackupWriter + 'a>> {
+        self.service
+            .create(&BackupRequest {
+                backup_id: &self.backup_id,
+                volume_id: self.volume.id.as_deref().unwrap_or(self.volume.label()),
+                capacity,
+            })
+            .context("create it in the service")
+    }
+
+    /// The backing a volume gets when it is first needed: an empty disk.
+    fn create_backing(&mut self, op: &mut Operation<'_>) -> Result<Backing> {
+        let volume = self.volume;
+        if volume.moref.is_some() || volume.name.is_empty() || volume.size_bytes == 0 {
+            return Err(Error::new(
+                Kind::NotFound,
+                format!("volume {} has no backing", volume.label()),
+            )
+            .remedy("give its name and size to have one created"));
+        }
+        op.enter(Phase::Create, 0)?;
+        let disk_type = volume.disk_type.unwrap_or(DiskType::Thin);
+        let needed = match disk_type {
+            DiskType::Thin => 0,
+            DiskType::Thick | DiskType::EagerZeroedThick => volume.size_bytes,
+        };
+        let session = op.session().clone();
+        let site = op.run(placement::choose(
+            session.clone(),
+            volume.placement.clone(),
+            needed,
+        ))?;
+        let new = NewMachine {
+            name: volume.name.clone(),
+            instance_uuid: volume.id.clone(),
+            capacity: volume.size_bytes,
+            disk_type,
+            adapter: volume.adapter_type.unwrap_or(AdapterType::LsiLogic),
+            profile: volume.storage_profile.clone(),
+            extra_config: volume.extra_config.clone(),
+        };
+        let moref = op.settle(machine::create(session.clone(), new, site))?;
+        self.summary.backing_created = true;
+        let finish = {
+            let (moref, id) = (moref.clone(), volume.id.clone());
+            async move {
+                let made = backing::describe(session.clone(), moref.clone()).await?;
+                if let (Some(id), [disk]) = (id, made.disks.as_slice()) {
+                    let changes = machine::Changes {
+                        devices: vec![disk.set_uuid(&id)],
+                        ..machine::Changes::default()
+                    };
+                    machine::reconfigure(session.clone(), moref.clone(), changes).await?;
+                }
+                backing::describe(session, moref).await
+            }
+        };
+        op.settle(finish)
+            .map_err(|error| take_back(op, &moref, error))
+    }
+
+    fn export(
+        &mut self,
+        op: &mut Operation<'_>,
+        backing: &Backing,
+        disk: &Disk,
+        mut writer: Box<dyn BackupWriter + '_>,
+    ) -> Result<()> {
+        self.summary.backing = backing.moref.value.clone();
+        let temporary = match self.staging {
+            Staging::Stream => None,
+            Staging::File => Some(self.temporary(op, backing, disk)?),
+        };
+        let facts = match &temporary {
+            None => self.transfer(op, backing, disk, |slab| {
+                writer.write(&slab).context("write to the service")
+            })?,
+            Some(temporary) => {
+                let mut file = temporary.writer()?;
+                let facts = self.transfer(op, backing, disk, |slab| file.write(&slab))?;
+                file.finish()?;
+                facts
+            }
+        };
+        if let Some(temporary) = &temporary {
+            op.enter(Phase::Service, facts.length)?;
+            self.hand_over(op, temporary, writer.as_mut())?;
+        }
+        op.enter(Phase::Finish, 0)?;
+        self.summary.moved(&facts);
+        let text = self.metadata(op, backing, disk, &facts).to_json()?;
+        writer
+            .set_metadata(&text)
+            .context("give the metadata to the service")?;
+        op.tick()?;
+        writer.commit().context("commit to the service")
+    }
+
+    /// Room is asked for as much as the disk's blocks take; compression only makes it less.
+    fn temporary(
+        &self,
+        op: &mut Operation<'_>,
+        backing: &Backing,
+        disk: &Disk,
+    ) -> Result<Temporary> {
+        let used = backing.committed.unwrap_or(disk.capacity);
+        let named = self.service.staging() == Staging::File;
+        Temporary::new(
+            self.temp_dir.as_deref(),
+            named,
+            used.min(disk.capacity),
+            op.id(),
+        )
+    }
+
+    /// Moves the disk from the host into `sink`, and proves it whole.
+    fn transfer(
+        &mut self,
+        op: &mut Operation<'_>,
+        backing: &Backing,
+        disk: &Disk,
+        mut sink: impl FnMut(Bytes) -> Result<()>,
+    ) -> Result<Facts> {
+        let session = op.session().clone();
+        let granted = op.settle(machine::export(session.clone(), backing.moref.clone()))?;
+        let lease = op.lease(granted)?;
+        let target = nfc::Target::of(&session, lease.disk_url(&disk.slot)?)?;
+        op.enter(Phase::Transfer, disk.capacity)?;
+        let mut check = new_check()?;
+        let percent = lease.percent();
+        let pool = SlabPool::new(SLABS);
+        let mut download = nfc::download(&session, &lease, target, pool, self.stall);
+        while let Some(slab) = download.next(&mut || op.tick())? {
+            check.feed(slab.clone()).map_err(corrupt)?;
+            sink(slab)?;
+            let reached = check.progress().last_lba_bytes;
+            percent.store(percent_of(reached, disk.capacity), Ordering::Relaxed);
+            op.reach(reached)?;
+        }
+        let facts = check.finish().map_err(corrupt)?;
+        op.enter(Phase::Verify, 0)?;
+        if facts.capacity != disk.capacity {
+            return Err(Error::new(
+                Kind::Corrupt,
+                format!(
+                    "the stream decodes to {} bytes, disk {} has {}",
+                    facts.capacity, disk.key, disk.capacity
+                ),
+            ));
+        }
+        let manifest = op.run(lease.manifest())?;
+        let log = op.log().clone();
+        compare_manifest(
+            &manifest,
+            &disk.slot,
+            &facts,
+            &mut self.summary.notices,
+            &log,
+        )?;
+        op.settle(lease.complete())?;
+        Ok(facts)
+    }
+
+    /// Gives the proven temporary file to the service: its path, or its bytes.
+    fn hand_over(
+        &self,
+        op: &mut Operation<'_>,
+        temporary: &Temporary,
+        writer: &mut dyn BackupWriter,
+    ) -> Result<()> {
+        if let Some(path) = temporary.path() {
+            return writer
+                .write_file(path)
+                .context("give the file to the service");
+        }
+        let (mut file, _) = temporary.reader()?;
+        let pool = SlabPool::new(SLABS);
+        let mut done = 0;
+        loop {
+            let mut slab = op.slab(&pool)?;
+            let read = file
+                .read(slab.space())
+                .map_err(|e| Error::io(format_args!("read {}", temporary.name()), &e))?;
+            if read == 0 {
+                return Ok(());
+            }
+            slab.truncate(read);
+            writer
+                .write(&slab.freeze())
+                .context("write to the service")?;
+            done += read as u64;
+            op.reach(done)?;
+        }
+    }
+
+    fn metadata(
+        &self,
+        op: &Operation<'_>,
+        backing: &Backing,
+        disk: &Disk,
+        facts: &Facts,
+    ) -> Metadata {
+        let about = &op.session().content().about;
+        Metadata {
+            format: metadata::FORMAT.into(),
+            version: metadata::VERSION,
+            backup_id: self.backup_id.clone(),
+            volume: VolumeRecord {
+                name: backing.name.clone(),
+                id: self
+                    .volume
+                    .id
+                    .clone()
+                    .or_else(|| backing.instance_uuid.clone()),
+                size_bytes: disk.capacity,
+                disk_type: disk.disk_type.name().into(),
+                adapter_type: disk.adapter.map(|adapter| adapter.name().into()),
+                storage_profile: self.volume.storage_profile.clone(),
+                disk_uuid: disk.uuid.clone(),
+                disk_mode: Some(disk.mode.clone()),
+                extra_config: backing
+                    .extra_config
+                    .iter()
+                    .filter(|(key, _)| !tag::ALL.contains(&key.as_str()))
+                    .cloned()
+                    .collect(),
+            },
+            stream: StreamRecord::of(facts),
+            source: SourceRecord {
+                product: format!("{} {}", about.name, about.version),
+                server_uuid: about.instance_uuid.clone(),
+                backing: backing.moref.value.clone(),
+                disk_key: disk.key,
+                disk_file: disk.file.clone(),
+                operation: op.id().into(),
+                library: env!("CARGO_PKG_VERSION").into(),
+            },
+            times: Times {
+                started: op.started().to_owned(),
+                finished: metadata::now(),
+            },
+        }
+    }
+}
+
+/// A backing that was made for a backup that failed goes again.
+fn take_back(op: &mut Operation<'_>, backing: &Moref, error: Error) -> Error {
+    let session = op.session().clone();
+    match op.settle(machine::destroy(session, backing.clone())) {
+        Ok(()) => error,
+        Err(why) => error.leaving_behind(format!("new backing {backing} ({why})")),
+    }
+}
+
+/// How far `done` is on the way to `total`, in percent.
+pub(super) fn percent_of(done: u64, total: u64) -> u32 {
+    let percent = u128::from(done) * 100 / u128::from(total.max(1));
+    u32::try_from(percent.min(100)).unwrap_or(100)
 }

@@ -1,15 +1,26 @@
 //! The use cases, readable aloud.
 
+mod import;
+mod journal;
 mod operation;
+mod plan;
+mod proof;
+mod replace;
+mod source;
+mod temporary;
+mod undo;
 
 pub mod backup;
 pub mod metadata;
+pub mod recover;
 pub mod restore;
 
 pub use backup::{BackupOptions, backup_volume};
 pub use operation::{Progress, ProgressFn};
+pub use recover::{Outcome, RecoverOptions, Recovered, recover};
 pub use restore::{RestoreOptions, restore_backup};
 
+use crate::error::{Error, Kind, Result};
 use crate::service::Staging;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -29,6 +40,45 @@ pub struct Common<'a> {
     pub cancel: Option<crate::cancel::Cancel>,
 }
 
+/// How long a transfer may stand still where the caller does not say. A host that skips empty
+/// blocks is silent for up to 45 s between two progress markers.
+const STALL_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The longest name of a backup: what file systems take.
+const LONGEST_BACKUP_ID: usize = 255;
+
+impl Common<'_> {
+    /// How the bytes travel, from what the caller and the service want.
+    fn staging(&self, service: Staging) -> Result<Staging> {
+        match (self.staging, service) {
+            (Some(Staging::Stream), Staging::File) => Err(Error::new(
+                Kind::InvalidArgument,
+                "staging: the service works on regular files and cannot be streamed to",
+            )),
+            (Some(wanted), _) => Ok(wanted),
+            (None, service) => Ok(service),
+        }
+    }
+}
+
+/// Names become file names and object names: nothing that means something there is let in.
+fn validate_backup_id(id: &str) -> Result<()> {
+    let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    if id.is_empty()
+        || id.len() > LONGEST_BACKUP_ID
+        || id.starts_with('.')
+        || !id.bytes().all(known)
+    {
+        return Err(Error::new(
+            Kind::InvalidArgument,
+            format!(
+                "backup id {id:?}: 1 to {LONGEST_BACKUP_ID} letters, digits, '_', '-' and, not first, '.'"
+            ),
+        ));
+    }
+    Ok(())
+}
+
 /// What an operation that succeeded did.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
@@ -46,8 +96,9 @@ pub struct Summary {
     pub populated: u64,
     /// SHA-256 of the stream.
     pub stream_sha256: [u8; 32],
-    /// The digest of the disk's contents, the same for every encoding of the same disk.
-    pub content_digest: [u8; 32],
+    /// The digest of the disk's contents, the same for every encoding of the same disk; `None`
+    /// where the grains were not inflated.
+    pub content_digest: Option<[u8; 32]>,
     /// What succeeded otherwise than asked, or could not be proven: a sentence each.
     pub notices: Vec<String>,
 }

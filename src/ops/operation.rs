@@ -1,12 +1,21 @@
 //! One operation under way: its id, its phase, and what the caller hears of it.
 
+use super::journal::{self, Heading, Journal};
+use super::metadata;
+use super::undo::Made;
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::error::{Error, Kind, Phase, Result};
-use crate::log::Level;
+use crate::log::{Level, Log};
+use crate::slab::{Slab, SlabPool};
+use crate::vsphere::Moref;
 use crate::vsphere::Session;
+use crate::vsphere::cleanup::Cleanup;
+use crate::vsphere::lease::{Granted, Lease};
 use std::future::Future;
 use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What a progress callback is told.
@@ -31,15 +40,24 @@ pub(super) struct Operation<'a> {
     client: &'a Client,
     session: Session,
     id: String,
+    volume: String,
+    started: String,
+    journal: Arc<Mutex<Option<Journal>>>,
     report: Option<ProgressFn<'a>>,
     cancel: Option<Cancel>,
     now: Progress,
     reported: Instant,
+    cleanup: Cleanup,
 }
+
+/// How long the requests may take that give up leases at the end of an operation; a server that
+/// does not answer by then drops the leases by itself when they time out.
+const CLEANUP_DEADLINE: Duration = Duration::from_secs(30);
 
 impl<'a> Operation<'a> {
     pub(super) fn begin(
         client: &'a Client,
+        volume: &str,
         report: Option<ProgressFn<'a>>,
         cancel: Option<Cancel>,
     ) -> Result<Self> {
@@ -51,6 +69,9 @@ impl<'a> Operation<'a> {
             client,
             session: client.session().with_operation(&id),
             id,
+            volume: volume.to_owned(),
+            started: metadata::now(),
+            journal: Arc::default(),
             report,
             cancel,
             now: Progress {
@@ -59,11 +80,63 @@ impl<'a> Operation<'a> {
                 total: 0,
             },
             reported: Instant::now(),
+            cleanup: Cleanup::default(),
         })
+    }
+
+    pub(super) fn phase(&self) -> Phase {
+        self.now.phase
     }
 
     pub(super) fn id(&self) -> &str {
         &self.id
+    }
+
+    /// When it began, RFC 3339 and UTC.
+    pub(super) fn started(&self) -> &str {
+        &self.started
+    }
+
+    /// Writes down what is about to be made, where the client keeps journals.
+    ///
+    /// On a thread of the library's own: a write may raise SIGXFSZ.
+    pub(super) fn note(&mut self, made: &Made) -> Result<()> {
+        let Some(directory) = self.client.state_dir().map(Path::to_owned) else {
+            return Ok(());
+        };
+        let (journal, made) = (self.journal.clone(), made.clone());
+        let heading = Heading {
+            version: journal::VERSION,
+            operation: self.id.clone(),
+            volume: self.volume.clone(),
+            server: server_identity(&self.session),
+            started: self.started.clone(),
+        };
+        self.settle(async move {
+            let write = move || {
+                let mut slot = journal.lock().unwrap_or_else(PoisonError::into_inner);
+                if slot.is_none() {
+                    *slot = Some(Journal::begin(&directory, &heading)?);
+                }
+                slot.as_mut().map_or(Ok(()), |journal| journal.note(&made))
+            };
+            tokio::task::spawn_blocking(write)
+                .await
+                .unwrap_or_else(|_| Err(Error::new(Kind::Panic, "the journal's thread panicked")))
+        })
+    }
+
+    /// Nothing of the operation is left to undo or to finish.
+    pub(super) fn end_journal(&mut self) {
+        let journal = self
+            .journal
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(Err(error)) = journal.map(Journal::end) {
+            // Recovery will find nothing to do in it.
+            self.log().record(Level::Warn, || error.to_string());
+        }
     }
 
     /// The client's session, with this operation's id in every request.
@@ -82,6 +155,15 @@ impl<'a> Operation<'a> {
             format!("operation {}: {}", self.id, phase.name())
         });
         self.report()
+    }
+
+    /// Enters a phase in which the caller cannot stop the operation any more.
+    pub(super) fn set_phase(&mut self, phase: Phase) {
+        self.now = Progress {
+            phase,
+            done: 0,
+            total: 0,
+        };
     }
 
     /// Records how far the phase is, and tells the caller when it is time to.
@@ -107,13 +189,30 @@ impl<'a> Operation<'a> {
         self.client.runtime().run(&mut || self.tick(), future)
     }
 
-    /// Runs what must happen also after a cancel: undoing, removing, unlocking.
-    pub(super) fn run_unstoppable<T, F>(&mut self, future: F) -> Result<T>
+    /// Runs a request that changes something, to its end: given up half-way, nobody would know
+    /// what became of it. A cancel is seen after it.
+    pub(super) fn settle<T, F>(&mut self, future: F) -> Result<T>
     where
         F: Future<Output = Result<T>> + Send + 'static,
         T: Send + 'static,
     {
         self.client.runtime().run(&mut || Ok(()), future)
+    }
+
+    /// Takes charge of a lease the server granted, and waits until it is ready.
+    pub(super) fn lease(&mut self, moref: Moref) -> Result<Lease> {
+        let granted = Granted::new(self.session.clone(), moref, self.cleanup.clone());
+        self.run(granted.ready())
+    }
+
+    /// Waits for a free slab.
+    pub(super) fn slab(&mut self, pool: &SlabPool) -> Result<Slab> {
+        let pool = pool.clone();
+        self.run(async move { Ok(pool.take().await) })
+    }
+
+    pub(super) fn log(&self) -> &Log {
+        self.client.log()
     }
 
     /// Adds the phase and the operation's id to what went wrong.
@@ -124,16 +223,28 @@ impl<'a> Operation<'a> {
             .map_text(|text| log.redact(text).into_owned())
     }
 
+    /// Waits until the leases that were given up are.
+    pub(super) fn finish_cleanup(&mut self) {
+        if self.cleanup.is_empty() {
+            return;
+        }
+        let cleanup = self.cleanup.clone();
+        // What does not end in time is the server's to end; there is nothing left to tell.
+        let _ = self.settle(async move {
+            Ok(tokio::time::timeout(CLEANUP_DEADLINE, cleanup.finish()).await)
+        });
+    }
+
     fn report(&mut self) -> Result<()> {
         self.check_cancel()?;
         self.reported = Instant::now();
-        if let Some(report) = &mut self.report {
-            if report(self.now).is_break() {
-                return Err(Error::new(
-                    Kind::Cancelled,
-                    "the progress callback asked for the end",
-                ));
-            }
+        if let Some(report) = &mut self.report
+            && report(self.now).is_break()
+        {
+            return Err(Error::new(
+                Kind::Cancelled,
+                "the progress callback asked for the end",
+            ));
         }
         Ok(())
     }
@@ -145,5 +256,18 @@ impl<'a> Operation<'a> {
             }
             _ => Ok(()),
         }
+    }
+}
+
+/// What tells one server from another, however it is addressed.
+pub(super) fn server_identity(session: &Session) -> String {
+    let (host, port) = session.authority();
+    let uuid = session.content().about.instance_uuid.clone();
+    uuid.unwrap_or_else(|| format!("{host}:{port}"))
+}
+
+impl Drop for Operation<'_> {
+    fn drop(&mut self) {
+        self.finish_cleanup();
     }
 }

@@ -1,10 +1,20 @@
 //! A backup comes back: as a new backing, or into the existing one in place of its disk.
 
-use super::{Common, Summary};
+use super::import::Imported;
+use super::metadata::Metadata;
+use super::operation::Operation;
+use super::plan::agree;
+use super::proof::{corrupt, new_check};
+use super::source::Source;
+use super::undo::Undo;
+use super::{Common, Summary, validate_backup_id};
 use crate::client::Client;
-use crate::error::{Error, Kind, Result};
-use crate::service::BackupService;
+use crate::error::{Context, Error, Kind, Phase, Result};
+use crate::service::{BackupService, Staging};
+use crate::slab::{SLABS, SlabPool};
 use crate::volume::Volume;
+use crate::vsphere::device::same_uuid;
+use crate::vsphere::{backing, machine, tag};
 
 /// How a backup is restored.
 #[derive(Default)]
@@ -24,10 +34,180 @@ pub struct RestoreOptions<'a> {
 /// # Errors
 /// Every [`Kind`]; see the README's table.
 pub fn restore_backup(
-    _client: &Client,
-    _service: &dyn BackupService,
-    _volume: &Volume,
-    _options: RestoreOptions<'_>,
+    client: &Client,
+    service: &dyn BackupService,
+    volume: &Volume,
+    options: RestoreOptions<'_>,
 ) -> Result<Summary> {
-    Err(Error::new(Kind::Unsupported, "restore: not there yet"))
+    volume.validate()?;
+    validate_backup_id(&options.backup_id)?;
+    let staging = options.common.staging(service.staging())?;
+    let mut op = Operation::begin(
+        client,
+        volume.label(),
+        options.common.progress,
+        options.common.cancel,
+    )?;
+    let mut restore = Restore {
+        service,
+        volume,
+        backup_id: options.backup_id,
+        staging,
+        temp_dir: options.common.temp_dir,
+        stall: options.common.stall_timeout.unwrap_or(super::STALL_TIMEOUT),
+        summary: Summary::default(),
+        undo: Undo::default(),
+    };
+    match restore.run(&mut op) {
+        Ok(()) => {
+            if restore.undo.is_settled() {
+                op.end_journal();
+            }
+            Ok(restore.summary)
+        }
+        Err(error) => {
+            let error = restore.undo.after(&mut op, error);
+            Err(op.explain(error.context(format_args!(
+                "restore of backup {} into volume {}",
+                restore.backup_id,
+                volume.label()
+            ))))
+        }
+    }
+}
+
+pub(super) struct Restore<'a> {
+    service: &'a dyn BackupService,
+    pub(super) volume: &'a Volume,
+    backup_id: String,
+    staging: Staging,
+    temp_dir: Option<std::path::PathBuf>,
+    pub(super) stall: std::time::Duration,
+    pub(super) summary: Summary,
+    pub(super) undo: Undo,
+}
+
+impl Restore<'_> {
+    fn run(&mut self, op: &mut Operation<'_>) -> Result<()> {
+        self.summary.operation = op.id().to_owned();
+        op.enter(Phase::Prepare, 0)?;
+        let found = op.run(backing::find(op.session().clone(), self.volume.clone()))?;
+        let existing = found.map(|backing| self.replaceable(backing)).transpose()?;
+        if existing.is_none() && self.volume.name.is_empty() {
+            return Err(Error::new(
+                Kind::InvalidArgument,
+                "there is no backing, and a new one needs the volume's name",
+            ));
+        }
+
+        let mut reader = self
+            .service
+            .open(&self.backup_id)
+            .context("open it in the service")?;
+        let metadata = reader.metadata().context("read its metadata")?;
+        let metadata = metadata.as_deref().map(Metadata::from_json).transpose()?;
+        if metadata.is_none() {
+            self.summary
+                .notices
+                .push("the backup has no metadata: only its stream itself was proven".into());
+        }
+        let mut source = match self.staging {
+            Staging::Stream => Source::stream(reader),
+            Staging::File => {
+                let wanted = self.service.staging();
+                Source::staged(op, reader, wanted, self.temp_dir.as_deref())?
+            }
+        };
+
+        let pool = SlabPool::new(SLABS);
+        let mut check = new_check()?;
+        let head = source
+            .next(op, &pool)?
+            .ok_or_else(|| Error::new(Kind::Corrupt, "the stream is empty"))?;
+        check.feed(head.clone()).map_err(corrupt)?;
+        let capacity = match check.header() {
+            Some(header) => header.capacity_bytes(),
+            None => {
+                return Err(Error::new(
+                    Kind::Corrupt,
+                    "the stream ends within its header",
+                ));
+            }
+        };
+        agree(metadata.as_ref(), capacity, source.length())?;
+        let plan = self.plan(capacity, metadata.as_ref(), existing.as_ref())?;
+        let site = self.site(op, &plan, metadata.as_ref(), existing.as_ref())?;
+
+        let mut imported = self.import(op, &plan, capacity, site, |op, restore, upload| {
+            let facts = restore.upload(op, check, head, &mut source, &pool, upload)?;
+            if let Some(metadata) = &metadata {
+                metadata.stream.require(&facts)?;
+            }
+            Ok(facts)
+        })?;
+        self.convert(op, &mut imported, &plan)?;
+        match existing {
+            Some(existing) => self.replace(op, existing, imported),
+            None => self.adopt(op, imported, metadata.as_ref()),
+        }
+    }
+
+    /// The temporary virtual machine becomes the backing, in one step.
+    fn adopt(
+        &mut self,
+        op: &mut Operation<'_>,
+        imported: Imported,
+        metadata: Option<&Metadata>,
+    ) -> Result<()> {
+        op.enter(Phase::Replace, 0)?;
+        let volume = self.volume;
+        let mut extra_config: Vec<(String, String)> = tag::ALL
+            .iter()
+            .map(|key| ((*key).to_owned(), String::new()))
+            .collect();
+        extra_config.extend(match (&*volume.extra_config, metadata) {
+            ([], Some(metadata)) => super::metadata::agent_config(&metadata.volume.extra_config),
+            (given, _) => given.to_vec(),
+        });
+        let changes = machine::Changes {
+            name: Some(volume.name.clone()),
+            instance_uuid: volume.id.clone(),
+            devices: volume
+                .id
+                .iter()
+                .map(|id| imported.disk.set_uuid(id))
+                .collect(),
+            extra_config,
+            profile: volume.storage_profile.clone(),
+        };
+        let session = op.session().clone();
+        let adopted = op.settle(machine::reconfigure(
+            session.clone(),
+            imported.vm.clone(),
+            changes,
+        ));
+        // Whatever the answer was, or if it was lost: the tag went in the same step.
+        let made = op.settle(backing::describe(session, imported.vm.clone()));
+        let made = match (adopted, made) {
+            (_, Ok(made)) if made.extra(tag::OPERATION).is_none() => made,
+            (Err(error), _) | (Ok(()), Err(error)) => return Err(error),
+            (Ok(()), Ok(made)) => {
+                return Err(Error::new(
+                    Kind::Fault,
+                    format!("the server did not take the tag off {}", made.moref),
+                ));
+            }
+        };
+        self.undo.keep_vm();
+        self.summary.backing = imported.vm.value.clone();
+        self.summary.backing_created = true;
+        let id_kept = volume.id.is_none() || same_uuid(&made.instance_uuid, &volume.id);
+        if made.name != volume.name || !id_kept {
+            self.summary.notices.push(format!(
+                "the server calls the new backing {:?} with instance UUID {:?}",
+                made.name, made.instance_uuid
+            ));
+        }
+        Ok(())
+    }
 }

@@ -1,3 +1,538 @@
-//! Backups as files in a directory.
-/// tmp
-pub struct Directory;
+//! Backups as directories below a directory: `<path>/<backup id>/disk.vmdk` and `metadata.json`.
+//!
+//! A backup is written in `<path>/.<random>.partial/` and renamed when it is whole and on stable
+//! storage: data and metadata appear together or not at all. While it is written its data file is
+//! locked; a partial directory without a lock was left by a process that died, and the next backup
+//! removes it.
+
+use super::{BackupReader, BackupRequest, BackupService, BackupWriter};
+use crate::error::{Error, Kind, Result};
+use crate::file::FileWriter;
+use bytes::Bytes;
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, RenameFlags, renameat2};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+/// The stream, in a backup's directory.
+const DATA: &str = "disk.vmdk";
+
+/// The metadata, beside the stream.
+const METADATA: &str = "metadata.json";
+
+/// What the name of a backup that is being written ends with.
+const PARTIAL: &str = ".partial";
+
+/// The longest backup id: what file systems take.
+const LONGEST_ID: usize = 255;
+
+/// Longer metadata is none.
+const LONGEST_METADATA: u64 = 1 << 20;
+
+/// How often a partial directory is made anew when a sweep of another process took it for a
+/// leftover between its making and its locking.
+const ATTEMPTS: usize = 16;
+
+/// Keeps each backup in a directory of its own. Any number of processes may share the directory.
+pub struct Directory {
+    path: PathBuf,
+}
+
+impl Directory {
+    /// Backups below `path`, which must be a directory.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] where there is nothing; [`Kind::InvalidArgument`] where it is no
+    /// directory; [`Kind::Io`].
+    pub fn new(path: &Path) -> Result<Self> {
+        // An absolute path stays true when the host changes its working directory.
+        let path = std::path::absolute(path)
+            .map_err(|e| Error::io(format_args!("backup directory {}", path.display()), &e))?;
+        let kind = fs::metadata(&path).map_err(|e| {
+            let what = format!("backup directory {}", path.display());
+            match e.kind() {
+                ErrorKind::NotFound => {
+                    Error::new(Kind::NotFound, format!("{what}: {e}")).remedy("make it first")
+                }
+                _ => Error::io(what, &e),
+            }
+        })?;
+        if !kind.is_dir() {
+            return Err(Error::new(
+                Kind::InvalidArgument,
+                format!("backup directory {}: it is no directory", path.display()),
+            ));
+        }
+        Ok(Directory { path })
+    }
+
+    /// Where the backup `id` is, if its name can be a file's.
+    fn backup(&self, id: &str) -> Result<PathBuf> {
+        let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+        if id.is_empty() || id.len() > LONGEST_ID || id.starts_with('.') || !id.bytes().all(known) {
+            return Err(Error::new(
+                Kind::InvalidArgument,
+                format!("backup id {id:?} is no file name of letters, digits, '.', '_' and '-'"),
+            ));
+        }
+        Ok(self.path.join(id))
+    }
+
+    /// Makes a partial directory with a locked, empty data file in it.
+    fn begin(&self) -> Result<(Partial, Flock<File>)> {
+        for _ in 0..ATTEMPTS {
+            let mut random = [0; 8];
+            getrandom::fill(&mut random)
+                .map_err(|e| Error::new(Kind::Io, format!("get random bytes: {e}")))?;
+            let name = format!(".{:016x}{PARTIAL}", u64::from_ne_bytes(random));
+            let path = self.path.join(name);
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => {}
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
+                Err(e) => return Err(failed("make", &path, &e)),
+            }
+            let partial = Partial { path };
+            if let Some(lock) = partial.claim()? {
+                return Ok((partial, lock));
+            }
+        }
+        Err(Error::new(
+            Kind::Io,
+            format!("cannot begin a backup in {}", self.path.display()),
+        ))
+    }
+
+    /// Removes what processes that died left behind. What cannot be removed disturbs nobody.
+    fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(&self.path) else {
+            return;
+        };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some(name) = name.to_str() else { continue };
+            if is_partial(name) {
+                sweep_one(&entry.path());
+            }
+        }
+    }
+}
+
+/// Whether a partial directory of ours is called so.
+fn is_partial(name: &str) -> bool {
+    name.strip_prefix('.')
+        .and_then(|name| name.strip_suffix(PARTIAL))
+        .is_some_and(|random| {
+            random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit())
+        })
+}
+
+fn sweep_one(partial: &Path) {
+    let data = File::options().write(true).open(partial.join(DATA));
+    let gone = match data {
+        Ok(file) => match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            // Removed under the lock, so that nobody claims it meanwhile.
+            Ok(_lock) => fs::remove_dir_all(partial),
+            Err(_) => Ok(()),
+        },
+        // Just made, or never got further: only an empty directory can be removed by this.
+        Err(e) if e.kind() == ErrorKind::NotFound => fs::remove_dir(partial),
+        Err(e) => Err(e),
+    };
+    // The next sweep tries again.
+    let _ = gone;
+}
+
+impl BackupService for Directory {
+    fn create<'a>(&'a self, request: &BackupRequest<'_>) -> Result<Box<dyn BackupWriter + 'a>> {
+        let path = self.backup(request.backup_id)?;
+        self.sweep();
+        match fs::symlink_metadata(&path) {
+            Ok(_) => return Err(exists(&path)),
+            Err(e) if e.kind() == ErrorKind::NotFound => {}
+            Err(e) => return Err(failed("look for", &path, &e)),
+        }
+        let (partial, lock) = self.begin()?;
+        let data = partial.path.join(DATA);
+        let file = lock.try_clone().map_err(|e| failed("open", &data, &e))?;
+        Ok(Box::new(DirectoryWriter {
+            data: FileWriter::new(file, data.display().to_string())?,
+            partial,
+            path,
+            lock,
+        }))
+    }
+
+    fn open<'a>(&'a self, backup_id: &str) -> Result<Box<dyn BackupReader + 'a>> {
+        let path = self.backup(backup_id)?;
+        let data = path.join(DATA);
+        let (file, length) = open_regular(&data)?.ok_or_else(|| {
+            Error::new(
+                Kind::NotFound,
+                format!("there is no backup at {}", path.display()),
+            )
+        })?;
+        Ok(Box::new(DirectoryReader { path, file, length }))
+    }
+}
+
+/// The directory of a backup that is none yet; dropping it removes it.
+struct Partial {
+    path: PathBuf,
+}
+
+impl Partial {
+    /// The directory is a backup now, and stays.
+    fn keep(mut self) {
+        self.path = PathBuf::new();
+    }
+
+    /// Makes and locks the data file; `None` when a sweep was quicker.
+    fn claim(&self) -> Result<Option<Flock<File>>> {
+        let path = self.path.join(DATA);
+        let file = match new_file(&path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(failed("make", &path, &e)),
+        };
+        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => lock,
+            Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
+            Err((_, e)) => return Err(failed("lock", &path, &e.into())),
+        };
+        let ours = lock.metadata().map_err(|e| failed("look at", &path, &e))?;
+        match fs::metadata(&path) {
+            Ok(named) if named.ino() == ours.ino() && named.dev() == ours.dev() => Ok(Some(lock)),
+            _ => Ok(None),
+        }
+    }
+}
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        if !self.path.as_os_str().is_empty() {
+            // Where this fails, a later sweep succeeds: the lock goes with this process at the latest.
+            let _ = fs::remove_dir_all(&self.path);
+        }
+    }
+}
+
+struct DirectoryWriter {
+    // Dropped in this order: the writing thread ends, the directory goes, the lock after it.
+    data: FileWriter,
+    partial: Partial,
+    lock: Flock<File>,
+    path: PathBuf,
+}
+
+impl BackupWriter for DirectoryWriter {
+    fn write(&mut self, bytes: &Bytes) -> Result<()> {
+        self.data.write(bytes)
+    }
+
+    fn set_metadata(&mut self, metadata: &str) -> Result<()> {
+        let path = self.partial.path.join(METADATA);
+        let file = File::options()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|e| failed("make", &path, &e))?;
+        let mut writer = FileWriter::new(file, path.display().to_string())?;
+        writer.write(&Bytes::copy_from_slice(metadata.as_bytes()))?;
+        sync(&writer.finish()?, &path)
+    }
+
+    fn commit(self: Box<Self>) -> Result<()> {
+        let DirectoryWriter {
+            data,
+            mut partial,
+            lock: _lock,
+            path,
+        } = *self;
+        sync(&data.finish()?, &partial.path.join(DATA))?;
+        sync_directory(&partial.path)?;
+        rename(&partial.path, &path)?;
+        // Until the new name is on stable storage, too, this is none.
+        partial.path = path;
+        sync_directory(partial.path.parent().unwrap_or(Path::new("/")))?;
+        partial.keep();
+        Ok(())
+    }
+}
+
+/// Renames, but never over something: of two backups of one id the first to commit is the one.
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    let renamed = match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+        // Some network file systems cannot; a plain rename replaces nothing but an empty directory.
+        Err(Errno::EINVAL | Errno::ENOSYS) => fs::rename(from, to),
+        renamed => renamed.map_err(Into::into),
+    };
+    renamed.map_err(|e| match e.kind() {
+        ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty | ErrorKind::NotADirectory => {
+            exists(to)
+        }
+        _ => Error::io(
+            format_args!("rename {} to {}", from.display(), to.display()),
+            &e,
+        ),
+    })
+}
+
+struct DirectoryReader {
+    path: PathBuf,
+    file: File,
+    length: u64,
+}
+
+impl BackupReader for DirectoryReader {
+    fn length(&self) -> u64 {
+        self.length
+    }
+
+    fn metadata(&mut self) -> Result<Option<String>> {
+        let path = self.path.join(METADATA);
+        let Some((file, length)) = open_regular(&path)? else {
+            return Ok(None);
+        };
+        if length > LONGEST_METADATA {
+            return Err(Error::new(
+                Kind::Corrupt,
+                format!("{} has {length} bytes", path.display()),
+            ));
+        }
+        let mut text = Vec::new();
+        file.take(LONGEST_METADATA)
+            .read_to_end(&mut text)
+            .map_err(|e| failed("read", &path, &e))?;
+        let text = String::from_utf8(text)
+            .map_err(|_| Error::new(Kind::Corrupt, format!("{} is not UTF-8", path.display())))?;
+        Ok(Some(text))
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
+        loop {
+            match self.file.read(buffer) {
+                Err(e) if e.kind() == ErrorKind::Interrupted => {}
+                read => return read.map_err(|e| failed("read", &self.path.join(DATA), &e)),
+            }
+        }
+    }
+}
+
+/// A regular file and its length; `None` where there is nothing.
+fn open_regular(path: &Path) -> Result<Option<(File, u64)>> {
+    // Without O_NONBLOCK a pipe of that name would block for ever.
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags(OFlag::O_NONBLOCK.bits())
+        .open(path);
+    let file = match opened {
+        Ok(file) => file,
+        Err(e) if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(e) => return Err(failed("open", path, &e)),
+    };
+    let kind = file.metadata().map_err(|e| failed("look at", path, &e))?;
+    if !kind.is_file() {
+        return Err(Error::new(
+            Kind::Corrupt,
+            format!("{} is no regular file", path.display()),
+        ));
+    }
+    Ok(Some((file, kind.len())))
+}
+
+fn new_file(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+}
+
+fn sync(file: &File, path: &Path) -> Result<()> {
+    file.sync_all().map_err(|e| failed("sync", path, &e))
+}
+
+fn sync_directory(path: &Path) -> Result<()> {
+    let directory = File::open(path).map_err(|e| failed("open", path, &e))?;
+    sync(&directory, path)
+}
+
+fn exists(path: &Path) -> Error {
+    Error::new(
+        Kind::Exists,
+        format!("there is a backup at {} already", path.display()),
+    )
+    .remedy("choose another backup id")
+}
+
+fn failed(what: &str, path: &Path, error: &std::io::Error) -> Error {
+    Error::io(format_args!("{what} {}", path.display()), error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::conformance;
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use tempfile::TempDir;
+
+    const REQUEST: BackupRequest<'static> = BackupRequest {
+        backup_id: "b1",
+        volume_id: "v1",
+        capacity: 512,
+    };
+
+    fn service() -> (TempDir, Directory) {
+        let directory = tempfile::tempdir().unwrap();
+        let service = Directory::new(directory.path()).unwrap();
+        (directory, service)
+    }
+
+    fn names(directory: &TempDir) -> Vec<String> {
+        let mut names: Vec<_> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn it_is_a_backup_service() {
+        let (_directory, service) = service();
+        conformance::check(&service);
+    }
+
+    #[test]
+    fn a_backup_is_a_private_directory_of_two_files() {
+        let (directory, service) = service();
+        let mut writer = service.create(&REQUEST).unwrap();
+        writer.set_metadata("{}").unwrap();
+        writer.commit().unwrap();
+        let mode = |path: &str| {
+            let kind = fs::metadata(directory.path().join(path)).unwrap();
+            kind.permissions().mode() & 0o777
+        };
+        assert_eq!(names(&directory), ["b1"]);
+        assert_eq!(mode("b1"), 0o700);
+        assert_eq!(mode("b1/disk.vmdk"), 0o600);
+        assert_eq!(mode("b1/metadata.json"), 0o600);
+    }
+
+    #[test]
+    fn an_id_cannot_leave_the_directory() {
+        let (_directory, service) = service();
+        for id in [
+            "", ".", "..", "../x", "a/b", "/etc", ".hidden", "a b", "ä", "a\0b",
+        ] {
+            let error = service.open(id).err().unwrap();
+            assert_eq!(error.kind(), Kind::InvalidArgument, "{id:?}");
+            let created = service.create(&BackupRequest {
+                backup_id: id,
+                ..REQUEST
+            });
+            assert_eq!(created.err().unwrap().kind(), Kind::InvalidArgument);
+        }
+    }
+
+    #[test]
+    fn of_two_backups_of_one_id_the_first_to_commit_is_the_one() {
+        let (directory, service) = service();
+        let mut first = service.create(&REQUEST).unwrap();
+        let mut second = service.create(&REQUEST).unwrap();
+        first.write(&Bytes::from_static(b"first")).unwrap();
+        second.write(&Bytes::from_static(b"second")).unwrap();
+        first.commit().unwrap();
+        assert_eq!(second.commit().unwrap_err().kind(), Kind::Exists);
+        let data = fs::read(directory.path().join("b1/disk.vmdk")).unwrap();
+        assert_eq!(data, b"first");
+        assert_eq!(names(&directory), ["b1"]);
+    }
+
+    #[test]
+    fn what_a_dead_process_left_is_swept_and_what_a_live_one_writes_is_not() {
+        let (directory, service) = service();
+        for (name, file) in [
+            (".0000000000000000.partial", Some(DATA)),
+            (".0000000000000001.partial", None),
+        ] {
+            let left = directory.path().join(name);
+            fs::create_dir(&left).unwrap();
+            if let Some(file) = file {
+                fs::write(left.join(file), "half").unwrap();
+            }
+        }
+        let live = service.create(&REQUEST).unwrap();
+        assert_eq!(names(&directory).len(), 1);
+        let other = service
+            .create(&BackupRequest {
+                backup_id: "b2",
+                ..REQUEST
+            })
+            .unwrap();
+        assert_eq!(names(&directory).len(), 2);
+        drop(other);
+        live.commit().unwrap();
+        assert_eq!(names(&directory), ["b1"]);
+    }
+
+    #[test]
+    fn other_files_in_the_directory_are_left_alone() {
+        let (directory, service) = service();
+        fs::write(directory.path().join("notes.partial"), "mine").unwrap();
+        fs::write(directory.path().join(".notes.partial"), "mine").unwrap();
+        fs::create_dir(directory.path().join(".cache.partial")).unwrap();
+        drop(service.create(&REQUEST).unwrap());
+        let expected = [".cache.partial", ".notes.partial", "notes.partial"];
+        assert_eq!(names(&directory), expected);
+    }
+
+    #[test]
+    fn a_file_of_the_ids_name_is_not_replaced() {
+        let (directory, service) = service();
+        let writer = service.create(&REQUEST).unwrap();
+        fs::write(directory.path().join("b1"), "not a backup").unwrap();
+        assert_eq!(writer.commit().unwrap_err().kind(), Kind::Exists);
+        let text = fs::read_to_string(directory.path().join("b1")).unwrap();
+        assert_eq!(text, "not a backup");
+        assert_eq!(service.open("b1").err().unwrap().kind(), Kind::NotFound);
+    }
+
+    #[test]
+    fn data_that_is_no_regular_file_is_not_waited_for() {
+        let (directory, service) = service();
+        let backup = directory.path().join("b1");
+        fs::create_dir(&backup).unwrap();
+        nix::unistd::mkfifo(&backup.join(DATA), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(service.open("b1").err().unwrap().kind(), Kind::Corrupt);
+    }
+
+    #[test]
+    fn metadata_that_is_too_long_or_no_text_is_corrupt() {
+        let (directory, service) = service();
+        service.create(&REQUEST).unwrap().commit().unwrap();
+        let path = directory.path().join("b1").join(METADATA);
+        for content in [vec![0xff], vec![b' '; (1 << 20) + 1]] {
+            fs::write(&path, content).unwrap();
+            let error = service.open("b1").unwrap().metadata().unwrap_err();
+            assert_eq!(error.kind(), Kind::Corrupt);
+        }
+    }
+
+    #[test]
+    fn the_directory_must_be_one() {
+        let (directory, _) = service();
+        let missing = Directory::new(&directory.path().join("missing"));
+        assert_eq!(missing.err().unwrap().kind(), Kind::NotFound);
+        let file = directory.path().join("file");
+        fs::write(&file, "").unwrap();
+        let no_directory = Directory::new(&file);
+        assert_eq!(no_directory.err().unwrap().kind(), Kind::InvalidArgument);
+    }
+}

@@ -3,11 +3,14 @@
 //! All methods run on the thread that called the operation, one at a time, and may block for as
 //! long as they need: the lease is kept alive elsewhere.
 
+#[cfg(test)]
+pub(crate) mod conformance;
 mod directory;
 
 pub use directory::Directory;
 
 use crate::error::{Error, Kind, Result};
+use bytes::Bytes;
 use std::path::Path;
 
 /// How the bytes travel between vSphere and a service.
@@ -26,10 +29,9 @@ pub struct BackupRequest<'a> {
     pub backup_id: &'a str,
     /// The volume's id, or its name where it has no id.
     pub volume_id: &'a str,
-    /// The volume's size in bytes: what the stream decodes to.
+    /// The volume's size in bytes: what the stream decodes to. The stream itself is shorter by
+    /// its empty blocks and by compression; how much, only its end tells.
     pub capacity: u64,
-    /// The stream's length in bytes, where it is known beforehand (file staging).
-    pub length: Option<u64>,
 }
 
 /// Something that keeps backups.
@@ -54,11 +56,11 @@ pub trait BackupService {
 
 /// A backup being written. Dropping it without [`BackupWriter::commit`] aborts it: nothing of it stays.
 pub trait BackupWriter {
-    /// Appends to the stream.
+    /// Appends to the stream. A service that hands the bytes on to a thread clones them at no cost.
     ///
     /// # Errors
     /// Whatever the service says; the operation ends.
-    fn write(&mut self, bytes: &[u8]) -> Result<()>;
+    fn write(&mut self, bytes: &Bytes) -> Result<()>;
 
     /// Takes the whole stream from a regular file (file staging), which is gone after the call.
     ///

@@ -1,3 +1,79 @@
 //! Managed objects and what is done with them.
+
+mod address;
+pub mod backing;
+pub mod cleanup;
+mod content;
+pub mod device;
+mod endpoint;
+pub mod fault;
+pub mod lease;
+mod login;
+pub mod machine;
+pub mod nfc;
+pub mod placement;
+pub mod property;
 pub mod session;
+pub mod tag;
+pub mod task;
+mod updates;
+pub mod virtual_disk;
+
 pub use session::Session;
+
+use crate::error::{Error, Kind, Result};
+use crate::transport::soap::{Element, Node};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// A managed object reference: names an object of one server while that object lives.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Moref {
+    /// The object's type (`VirtualMachine`).
+    pub kind: String,
+    /// The server's name for it (`vm-42`).
+    pub value: String,
+}
+
+impl Moref {
+    /// A reference to an object of type `kind`.
+    pub fn new(kind: impl Into<String>, value: impl Into<String>) -> Self {
+        Moref {
+            kind: kind.into(),
+            value: value.into(),
+        }
+    }
+
+    /// The reference in an element of an answer (`<obj type="VirtualMachine">vm-42</obj>`).
+    pub fn from_node(node: &Node) -> Option<Self> {
+        let kind = node.attribute("type")?;
+        let value = node.text.trim();
+        (!value.is_empty()).then(|| Moref::new(kind, value))
+    }
+}
+
+/// The object that a call returned.
+///
+/// # Errors
+/// [`Kind::Fault`] when it returned none.
+pub fn returned(answer: &Node) -> Result<Moref> {
+    answer
+        .child("returnval")
+        .and_then(Moref::from_node)
+        .ok_or_else(|| Error::new(Kind::Fault, format!("{} names no object", answer.name)))
+}
+
+impl fmt::Display for Moref {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.value)
+    }
+}
+
+impl Element {
+    /// An element that refers to a managed object.
+    pub fn moref(name: &str, object: &Moref) -> Self {
+        Element::new(name)
+            .attribute("type", &object.kind)
+            .text(&object.value)
+    }
+}

@@ -1,0 +1,87 @@
+# make            the library, built for release
+# make install    into $(DESTDIR)$(PREFIX): shared object, static archive, header, pkg-config, CMake
+# make stage      the same, built fast, into target/stage, where the tests and examples find it
+# make demo       the main job from end to end, against a simulated vCenter
+# make test       all tests
+
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+DESTDIR ?=
+PROFILE ?= release
+CARGO ?= cargo
+INSTALL ?= install
+OBJCOPY ?= objcopy
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+BUILT := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
+SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
+
+VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+MAJOR := $(word 1,$(subst ., ,$(VERSION)))
+MINOR := $(word 2,$(subst ., ,$(VERSION)))
+# Before 1.0 a minor version may break what the one before it promised.
+ABI := $(if $(filter 0,$(MAJOR)),0.$(MINOR),$(MAJOR))
+SONAME := libvmdk_backup.so.$(ABI)
+
+.PHONY: all lib install stage
+
+all: lib
+lib: $(BUILT)/libvmdk_backup.so $(BUILT)/install/libvmdk_backup.a
+
+# Both at once, and not as a Rust library too, which would switch link-time optimisation off. The
+# shared object cannot be unloaded: threads and thread-local destructors outlive a dlclose().
+$(BUILT)/libvmdk_backup.so $(BUILT)/libvmdk_backup.a &: $(SOURCES)
+	$(CARGO) rustc --lib --profile $(PROFILE) --crate-type cdylib,staticlib -- \
+	    -C link-arg=-Wl,-soname,$(SONAME) -C link-arg=-Wl,-z,nodelete
+	touch $(BUILT)/libvmdk_backup.so $(BUILT)/libvmdk_backup.a
+
+# As Rust makes it, the archive has tens of thousands of global symbols that could clash with
+# another Rust library's: here all but ours become local. The standard library's bitcode goes, since
+# the linker joined it to something that tools with an LLVM plugin choke on.
+$(BUILT)/install/libvmdk_backup.a: $(BUILT)/libvmdk_backup.a
+	mkdir -p $(@D)
+	rm -f $@
+	$(LD) -r --whole-archive -o $(@D)/vmdk_backup.o $<
+	$(OBJCOPY) --wildcard --keep-global-symbol='vmdk_*' \
+	    --remove-section=.llvmbc --remove-section=.llvmcmd $(@D)/vmdk_backup.o
+	$(AR) rcs $@ $(@D)/vmdk_backup.o
+	rm -f $(@D)/vmdk_backup.o
+
+FILL = sed -e 's|@PREFIX@|$(PREFIX)|' -e 's|@LIBDIR@|$(LIBDIR)|' -e 's|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+    -e 's|@VERSION@|$(VERSION)|' -e 's|@SONAME@|$(SONAME)|'
+
+install: lib
+	$(INSTALL) -d $(DESTDIR)$(LIBDIR)/pkgconfig $(DESTDIR)$(LIBDIR)/cmake/vmdk_backup $(DESTDIR)$(INCLUDEDIR)
+	$(INSTALL) -m 644 include/vmdk_backup.h $(DESTDIR)$(INCLUDEDIR)/
+	$(INSTALL) -m 755 $(BUILT)/libvmdk_backup.so $(DESTDIR)$(LIBDIR)/libvmdk_backup.so.$(VERSION)
+	ln -sf libvmdk_backup.so.$(VERSION) $(DESTDIR)$(LIBDIR)/$(SONAME)
+	ln -sf $(SONAME) $(DESTDIR)$(LIBDIR)/libvmdk_backup.so
+	$(INSTALL) -m 644 $(BUILT)/install/libvmdk_backup.a $(DESTDIR)$(LIBDIR)/
+	$(FILL) include/vmdk_backup.pc.in > $(DESTDIR)$(LIBDIR)/pkgconfig/vmdk_backup.pc
+	$(FILL) include/vmdk_backup-config.cmake.in > $(DESTDIR)$(LIBDIR)/cmake/vmdk_backup/vmdk_backup-config.cmake
+	$(FILL) include/vmdk_backup-config-version.cmake.in > $(DESTDIR)$(LIBDIR)/cmake/vmdk_backup/vmdk_backup-config-version.cmake
+
+stage:
+	$(MAKE) install PROFILE=dev DESTDIR= PREFIX=$(abspath $(TARGET))/stage \
+	    LIBDIR=$(abspath $(TARGET))/stage/lib INCLUDEDIR=$(abspath $(TARGET))/stage/include
+
+.PHONY: demo test clean
+
+# Sets everything up and runs the main job from end to end.
+demo:
+	tests/setup.sh demo
+	$(MAKE) install DESTDIR= PREFIX=$(abspath $(TARGET))/demo \
+	    LIBDIR=$(abspath $(TARGET))/demo/lib INCLUDEDIR=$(abspath $(TARGET))/demo/include
+	$(CARGO) build -p vsphere-sim
+	tests/demo.sh $(abspath $(TARGET))/demo $(abspath $(TARGET))/debug/vsphere-sim
+
+# Sets everything up and passes the tests.
+test:
+	tests/setup.sh test
+	tests/peers/setup.sh $(abspath $(TARGET))/peers
+	$(MAKE) stage
+	$(CARGO) test --workspace
+
+clean:
+	$(CARGO) clean

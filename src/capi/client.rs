@@ -1,0 +1,203 @@
+//! Clients: connecting with a sized structure of options.
+
+use super::error::vmdk_error;
+use super::guard::{guard, inside_callback, outward, quietly};
+use super::log::{Gate, vmdk_log_callback, vmdk_log_level};
+use super::sized::{self, Growing};
+use super::status::vmdk_status;
+use super::text::{self, LONGEST_NAME, LONGEST_PATH, LONGEST_VALUE, flag, invalid, output};
+use crate::client::{Client, ConnectOptions};
+use crate::error::Result;
+use crate::transport::tls::Trust;
+use std::ffi::{c_char, c_void};
+use std::mem::MaybeUninit;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+use zeroize::Zeroizing;
+
+/// A session with one vCenter or ESXi host. It keeps itself alive, and any number of threads may
+/// use it at once.
+pub struct vmdk_client {
+    client: Option<Client>,
+    gate: Arc<Gate>,
+    user_data: *mut c_void,
+    free: Option<unsafe extern "C-unwind" fn(*mut c_void)>,
+}
+
+/// How to reach a vCenter or an ESXi host. At most one of ca_file, pin and insecure may be given;
+/// with none of them the operating system's certificate authorities decide.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct vmdk_client_options {
+    /// sizeof(vmdk_client_options).
+    pub struct_size: usize,
+    /// "vc.example.org", "10.0.0.1:8443", "[::1]:443" or "https://vc.example.org/sdk". Needed.
+    pub server: *const c_char,
+    /// The user's name as the server's log-in page takes it. Needed.
+    pub username: *const c_char,
+    /// The password. Needed. The library's own copies are wiped; wipe yours after the call.
+    pub password: *const c_char,
+    /// A PEM file of the certificate authorities to trust; NULL = not given.
+    pub ca_file: *const c_char,
+    /// The fingerprint of the one certificate to trust: 64 (SHA-256) or 40 (SHA-1) hexadecimal
+    /// digits, with or without colons; NULL = not given.
+    pub pin: *const c_char,
+    /// Non-zero: no certificate is checked. Whoever stands between can read and change everything.
+    pub insecure: u32,
+    /// Non-zero: "http://" is permitted in server. Password and disks then travel in clear.
+    pub allow_plain_http: u32,
+    /// Until a connection stands, in milliseconds; 0 = 30 seconds.
+    pub connect_timeout_ms: u32,
+    /// For one request to the server and its answer, in milliseconds; 0 = 5 minutes.
+    pub request_timeout_ms: u32,
+    /// How often an idle session is touched, in milliseconds; 0 = 5 minutes.
+    pub keepalive_interval_ms: u32,
+    /// The least important level to pass to log: VMDK_LOG_...; 0 = VMDK_LOG_INFO.
+    pub log_level: vmdk_log_level,
+    /// "http://proxy.example.org:3128"; NULL = no proxy. The environment is not looked at.
+    pub proxy: *const c_char,
+    /// A directory, which must exist, for journals of what operations make on the server; what a
+    /// process that died had begun can be finished or undone by them. NULL = none are kept.
+    pub state_dir: *const c_char,
+    /// Receives log records; NULL = no log.
+    pub log: vmdk_log_callback,
+    /// Passed to log and to log_free.
+    pub log_user_data: *mut c_void,
+    /// Called once with log_user_data when log will not be called any more, which is inside
+    /// vmdk_client_free(); NULL = nothing to do. Not called when connecting fails.
+    pub log_free: Option<unsafe extern "C-unwind" fn(user_data: *mut c_void)>,
+}
+
+// SAFETY: pointers, integers in pairs of four bytes, and functions that may be NULL.
+unsafe impl Growing for vmdk_client_options {
+    const NAME: &'static str = "vmdk_client_options";
+}
+
+/// Connects to a server and logs in. Blocks, for as long as the time-outs permit; the log callback
+/// may be called. On success *client_out is a new client, to be freed with vmdk_client_free(); on
+/// failure it is untouched, nothing is left on the server, and log will not be called any more.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vmdk_client_connect(
+    options: *const vmdk_client_options,
+    client_out: Option<&mut MaybeUninit<*mut vmdk_client>>,
+    error_out: Option<&mut MaybeUninit<*mut vmdk_error>>,
+) -> vmdk_status {
+    guard(error_out, || {
+        let out = output(client_out, "client_out")?;
+        // SAFETY: the header asks for NULL or as many bytes as struct_size says.
+        let options = unsafe { sized::read(options) }?;
+        let gate = Gate::new(options.log, options.log_user_data);
+        // SAFETY: the header asks for strings that are valid during the call.
+        let connected = unsafe { options.convert(&gate) }.and_then(Client::connect);
+        if connected.is_err() {
+            gate.close();
+        }
+        out.write(Box::into_raw(Box::new(vmdk_client {
+            client: Some(connected?),
+            gate,
+            user_data: options.log_user_data,
+            free: options.log_free,
+        })));
+        Ok(())
+    })
+}
+
+/// Logs out and frees a client; takes some seconds where the server does not answer. NULL is
+/// permitted. No other call may use the client any more. Not to be called from a callback, where
+/// it does nothing.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vmdk_client_free(client: *mut vmdk_client) {
+    quietly(|| {
+        if !client.is_null() && !inside_callback() {
+            // SAFETY: the header asks for a client from `vmdk_client_connect`, not freed before
+            // and not in use.
+            drop(unsafe { Box::from_raw(client) });
+        }
+    });
+}
+
+impl vmdk_client {
+    pub(super) fn client(&self) -> Result<&Client> {
+        self.client
+            .as_ref()
+            .ok_or_else(|| invalid("the client was freed"))
+    }
+}
+
+impl Drop for vmdk_client {
+    fn drop(&mut self) {
+        drop(self.client.take());
+        self.gate.close();
+        if let Some(free) = self.free {
+            // SAFETY: the gate is closed, so nothing uses user_data any more.
+            outward(|| unsafe { free(self.user_data) });
+        }
+    }
+}
+
+impl vmdk_client_options {
+    /// # Safety
+    /// Every string is NULL or valid as [`text::optional`] asks.
+    unsafe fn convert(&self, gate: &Arc<Gate>) -> Result<ConnectOptions> {
+        let vmdk_client_options {
+            struct_size: _,
+            server,
+            username,
+            password,
+            ca_file,
+            pin,
+            insecure,
+            allow_plain_http,
+            connect_timeout_ms,
+            request_timeout_ms,
+            keepalive_interval_ms,
+            log_level,
+            proxy,
+            state_dir,
+            log: _,
+            log_user_data: _,
+            log_free: _,
+        } = *self;
+        // SAFETY: the caller's promise is the one each of these asks for.
+        unsafe {
+            Ok(ConnectOptions {
+                server: text::required(server, "server", LONGEST_NAME)?.to_owned(),
+                username: text::required(username, "username", LONGEST_NAME)?.to_owned(),
+                password: Zeroizing::new(
+                    text::required(password, "password", LONGEST_VALUE)?.to_owned(),
+                ),
+                trust: trust(
+                    text::name(ca_file, "ca_file", LONGEST_PATH)?,
+                    text::name(pin, "pin", LONGEST_NAME)?,
+                    flag(insecure),
+                )?,
+                connect_timeout: milliseconds(connect_timeout_ms),
+                request_timeout: milliseconds(request_timeout_ms),
+                keepalive_interval: milliseconds(keepalive_interval_ms),
+                proxy: text::name(proxy, "proxy", LONGEST_NAME)?,
+                allow_plain_http: flag(allow_plain_http),
+                state_dir: text::name(state_dir, "state_dir", LONGEST_PATH)?.map(PathBuf::from),
+                log: gate.log(log_level)?,
+            })
+        }
+    }
+}
+
+fn trust(ca_file: Option<String>, pin: Option<String>, insecure: bool) -> Result<Trust> {
+    match (ca_file, pin, insecure) {
+        (None, None, false) => Ok(Trust::System),
+        (Some(path), None, false) => Ok(Trust::CaFile(PathBuf::from(path))),
+        (None, Some(pin), false) => Ok(Trust::Pin(pin.parse()?)),
+        (None, None, true) => Ok(Trust::Insecure),
+        _ => Err(invalid(
+            "more than one of ca_file, pin and insecure is given",
+        )),
+    }
+}
+
+/// A time-out from C: 0 is the default.
+pub(super) fn milliseconds(value: u32) -> Option<Duration> {
+    (value != 0).then(|| Duration::from_millis(value.into()))
+}

@@ -1,0 +1,38 @@
+//! The C face: every `extern "C"`, every raw pointer and every unsafe block of the library.
+//!
+//! The public documentation here is the text of `include/vmdk_backup.h`, written for C: NULL, not
+//! `None`. Each exported body guards, converts, calls one Rust function and converts back.
+#![allow(unsafe_code, reason = "this is the border to C, and the only one")]
+#![allow(non_camel_case_types, reason = "the types bear their C names")]
+#![allow(
+    clippy::missing_safety_doc,
+    reason = "the header's contract says what C callers must keep to"
+)]
+
+mod callbacks;
+mod cancel;
+mod client;
+mod error;
+mod guard;
+mod log;
+mod operation;
+mod recover;
+mod service;
+mod sized;
+mod status;
+mod summary;
+mod text;
+mod version;
+mod volume;
+
+pub use cancel::*;
+pub use client::*;
+pub use error::*;
+pub use log::*;
+pub use operation::*;
+pub use recover::*;
+pub use service::*;
+pub use status::*;
+pub use summary::*;
+pub use version::*;
+pub use volume::*;

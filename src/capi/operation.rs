@@ -1,0 +1,297 @@
+//! The two calls everything else is for.
+
+use super::cancel::vmdk_cancel;
+use super::client::{milliseconds, vmdk_client};
+use super::error::{phase_number, vmdk_error, vmdk_phase};
+use super::guard::{guard, outward};
+use super::service::vmdk_service;
+use super::sized::{self, Growing, Output};
+use super::status::vmdk_status;
+use super::summary::vmdk_summary;
+use super::text::{self, LONGEST_NAME, LONGEST_PATH, handle, unknown};
+use super::volume::{self, vmdk_volume};
+use crate::error::{Error, Kind, Result};
+use crate::ops::{self, BackupOptions, Common, Progress, RestoreOptions};
+use crate::service::Staging;
+use std::cell::Cell;
+use std::ffi::{c_char, c_void};
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+
+/// How the bytes travel between the server and the service. A later version may add numbers.
+pub type vmdk_staging = i32;
+
+/// As the service wants it: by file where it has backup_file or restore_file, else streamed.
+pub const VMDK_STAGING_DEFAULT: vmdk_staging = 0;
+/// Straight through, in pieces; nothing touches this machine's disks.
+pub const VMDK_STAGING_STREAM: vmdk_staging = 1;
+/// By way of a temporary regular file in temp_dir, which only its owner may read and which is gone
+/// after the call.
+pub const VMDK_STAGING_FILE: vmdk_staging = 2;
+
+/// Told how far an operation is: at least once a second while the library itself is at work, on
+/// the thread that called the operation. done and total are bytes in the phases that move bytes;
+/// total is 0 where it is not known. Return 0 to go on; anything else cancels the operation, and
+/// vmdk_error_callback_value() then tells it.
+pub type vmdk_progress_callback = Option<
+    unsafe extern "C-unwind" fn(
+        user_data: *mut c_void,
+        phase: vmdk_phase,
+        done: u64,
+        total: u64,
+    ) -> i32,
+>;
+
+/// How a backup is made.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct vmdk_backup_options {
+    /// sizeof(vmdk_backup_options).
+    pub struct_size: usize,
+    /// Your name of the backup: 1 to 255 bytes of letters, digits, ".", "_" and "-". Needed.
+    pub backup_id: *const c_char,
+    /// Where a temporary file goes; NULL = the system's directory for them (TMPDIR, else /tmp).
+    pub temp_dir: *const c_char,
+    /// VMDK_STAGING_...; 0 = as the service wants it.
+    pub staging: vmdk_staging,
+    /// No byte moved for this long ends a transfer, in milliseconds; 0 = 2 minutes. Time spent in
+    /// callbacks does not count.
+    pub stall_timeout_ms: u32,
+    /// Told of progress; NULL = not wanted.
+    pub progress: vmdk_progress_callback,
+    /// Passed to progress.
+    pub progress_user_data: *mut c_void,
+    /// Ends the operation when thrown; NULL = none. Must outlive the call.
+    pub cancel: *const vmdk_cancel,
+}
+
+// SAFETY: pointers, a pair of four-byte integers, and a function that may be NULL.
+unsafe impl Growing for vmdk_backup_options {
+    const NAME: &'static str = "vmdk_backup_options";
+}
+
+/// How a backup is restored.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct vmdk_restore_options {
+    /// sizeof(vmdk_restore_options).
+    pub struct_size: usize,
+    /// The name the backup was made under. Needed.
+    pub backup_id: *const c_char,
+    /// As in vmdk_backup_options.
+    pub temp_dir: *const c_char,
+    /// As in vmdk_backup_options.
+    pub staging: vmdk_staging,
+    /// As in vmdk_backup_options.
+    pub stall_timeout_ms: u32,
+    /// As in vmdk_backup_options.
+    pub progress: vmdk_progress_callback,
+    /// As in vmdk_backup_options.
+    pub progress_user_data: *mut c_void,
+    /// As in vmdk_backup_options.
+    pub cancel: *const vmdk_cancel,
+}
+
+// SAFETY: as vmdk_backup_options.
+unsafe impl Growing for vmdk_restore_options {
+    const NAME: &'static str = "vmdk_restore_options";
+}
+
+/// Backs up a volume's disk into a service, as a stream-optimized VMDK. A volume that has no
+/// backing is given an empty one of size_bytes first.
+///
+/// Blocks until all is done. The service's callbacks and progress run on the calling thread; they
+/// may take hours. On success the backup is committed, and *summary_out (NULL = not wanted) is
+/// written. On failure the service was told to abort, *summary_out is untouched, and the server is
+/// as it was; what could not be removed is named by vmdk_error_left_behind(). client, service and
+/// volume are not NULL; any number of operations may share them.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vmdk_backup_volume(
+    client: Option<&vmdk_client>,
+    service: Option<&vmdk_service>,
+    volume: *const vmdk_volume,
+    options: *const vmdk_backup_options,
+    summary_out: *mut vmdk_summary,
+    error_out: Option<&mut std::mem::MaybeUninit<*mut vmdk_error>>,
+) -> vmdk_status {
+    guard(error_out, || {
+        let client = handle(client, "client")?.client()?;
+        let service = handle(service, "service")?.service();
+        let returned = Cell::new(0);
+        // SAFETY: the header asks for structures of the size they say, whose strings and functions
+        // are valid during the call.
+        let (volume, request, summary) = unsafe {
+            let summary = Output::new(summary_out)?;
+            let options: vmdk_backup_options = sized::read(options)?;
+            (volume::read(volume)?, options.request(), summary)
+        };
+        // SAFETY: the same.
+        let (backup_id, common) = unsafe { request.convert(&returned) }?;
+        let done = ops::backup_volume(
+            client,
+            service,
+            &volume,
+            BackupOptions { backup_id, common },
+        )
+        .map_err(|error| with_progress_value(error, returned.get()))?;
+        summary.write(&done.into());
+        Ok(())
+    })
+}
+
+/// Restores a backup from a service. Where the volume has a backing, the restored disk takes the
+/// place of its disk, and the backing stays the same object: managed object reference, name, UUIDs
+/// and configuration. Where it has none, one is made.
+///
+/// Blocks until all is done. The service's callbacks and progress run on the calling thread; they
+/// may take hours. The old disk is deleted only after the new one was proven and attached. On
+/// success *summary_out (NULL = not wanted) is written. On failure *summary_out is untouched, and
+/// the volume is as it was; what could not be removed is named by vmdk_error_left_behind(). client,
+/// service and volume are not NULL; any number of operations may share them.
+#[must_use]
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vmdk_restore_backup(
+    client: Option<&vmdk_client>,
+    service: Option<&vmdk_service>,
+    volume: *const vmdk_volume,
+    options: *const vmdk_restore_options,
+    summary_out: *mut vmdk_summary,
+    error_out: Option<&mut std::mem::MaybeUninit<*mut vmdk_error>>,
+) -> vmdk_status {
+    guard(error_out, || {
+        let client = handle(client, "client")?.client()?;
+        let service = handle(service, "service")?.service();
+        let returned = Cell::new(0);
+        // SAFETY: the header asks for structures of the size they say, whose strings and functions
+        // are valid during the call.
+        let (volume, request, summary) = unsafe {
+            let summary = Output::new(summary_out)?;
+            let options: vmdk_restore_options = sized::read(options)?;
+            (volume::read(volume)?, options.request(), summary)
+        };
+        // SAFETY: the same.
+        let (backup_id, common) = unsafe { request.convert(&returned) }?;
+        let done = ops::restore_backup(
+            client,
+            service,
+            &volume,
+            RestoreOptions { backup_id, common },
+        )
+        .map_err(|error| with_progress_value(error, returned.get()))?;
+        summary.write(&done.into());
+        Ok(())
+    })
+}
+
+/// What the options of backup and restore have in common.
+struct Request {
+    backup_id: *const c_char,
+    temp_dir: *const c_char,
+    staging: vmdk_staging,
+    stall_timeout_ms: u32,
+    progress: vmdk_progress_callback,
+    progress_user_data: *mut c_void,
+    cancel: *const vmdk_cancel,
+}
+
+impl vmdk_backup_options {
+    fn request(self) -> Request {
+        let vmdk_backup_options {
+            struct_size: _,
+            backup_id,
+            temp_dir,
+            staging,
+            stall_timeout_ms,
+            progress,
+            progress_user_data,
+            cancel,
+        } = self;
+        Request {
+            backup_id,
+            temp_dir,
+            staging,
+            stall_timeout_ms,
+            progress,
+            progress_user_data,
+            cancel,
+        }
+    }
+}
+
+impl vmdk_restore_options {
+    fn request(self) -> Request {
+        let vmdk_restore_options {
+            struct_size: _,
+            backup_id,
+            temp_dir,
+            staging,
+            stall_timeout_ms,
+            progress,
+            progress_user_data,
+            cancel,
+        } = self;
+        Request {
+            backup_id,
+            temp_dir,
+            staging,
+            stall_timeout_ms,
+            progress,
+            progress_user_data,
+            cancel,
+        }
+    }
+}
+
+impl Request {
+    /// The backup's id and the options; what the progress callback returns is kept in `returned`.
+    ///
+    /// # Safety
+    /// Strings, function and switch are valid during the call of the operation.
+    unsafe fn convert(self, returned: &Cell<i32>) -> Result<(String, Common<'_>)> {
+        // SAFETY: the caller's promise is the one each of these asks for.
+        let (backup_id, temp_dir, cancel) = unsafe {
+            (
+                text::required(self.backup_id, "backup_id", LONGEST_NAME)?.to_owned(),
+                text::name(self.temp_dir, "temp_dir", LONGEST_PATH)?,
+                self.cancel.as_ref(),
+            )
+        };
+        let user_data = self.progress_user_data;
+        let common = Common {
+            staging: match self.staging {
+                VMDK_STAGING_DEFAULT => None,
+                VMDK_STAGING_STREAM => Some(Staging::Stream),
+                VMDK_STAGING_FILE => Some(Staging::File),
+                other => return Err(unknown("staging", other)),
+            },
+            temp_dir: temp_dir.map(PathBuf::from),
+            stall_timeout: milliseconds(self.stall_timeout_ms),
+            progress: self.progress.map(|function| {
+                let report = move |progress: Progress| {
+                    let Progress { phase, done, total } = progress;
+                    // SAFETY: the header asks for a function that takes these on this thread.
+                    let value = outward(|| unsafe {
+                        function(user_data, phase_number(phase), done, total)
+                    });
+                    returned.set(value);
+                    if value == 0 {
+                        ControlFlow::Continue(())
+                    } else {
+                        ControlFlow::Break(())
+                    }
+                };
+                Box::new(report) as ops::ProgressFn<'_>
+            }),
+            cancel: cancel.map(|cancel| cancel.switch.clone()),
+        };
+        Ok((backup_id, common))
+    }
+}
+
+fn with_progress_value(error: Error, returned: i32) -> Error {
+    if error.kind() == Kind::Cancelled && returned != 0 {
+        return error.with_callback(returned.into());
+    }
+    error
+}

@@ -1,0 +1,246 @@
+//! The journal of one operation: what it is about to make, on disk before it is made.
+//!
+//! One file an operation, `<operation>.journal` in the client's state directory, one JSON line a
+//! note, each written and synced before the step it announces. The file is locked while its
+//! operation lives, so that recovery in another process can tell the living from the dead; it is
+//! removed when nothing of the operation is left to undo.
+
+use super::undo::Made;
+use crate::error::{Error, Kind, Result};
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+const SUFFIX: &str = ".journal";
+
+/// No honest journal is longer: an operation makes a handful of notes.
+const LONGEST: u64 = 1 << 20;
+
+/// The first line of a journal.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Heading {
+    /// 1; recovery leaves a journal of another version alone.
+    pub(super) version: u32,
+    pub(super) operation: String,
+    pub(super) volume: String,
+    /// The server's instance UUID, or its address where it has none.
+    pub(super) server: String,
+    pub(super) started: String,
+}
+
+/// A journal being written.
+pub(super) struct Journal {
+    path: PathBuf,
+    file: Flock<File>,
+}
+
+/// A journal that its writer left behind, locked against other recoveries.
+pub(super) struct Abandoned {
+    pub(super) heading: Heading,
+    pub(super) made: Vec<Made>,
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Journal {
+    /// Begins the journal of an operation.
+    pub(super) fn begin(directory: &Path, heading: &Heading) -> Result<Journal> {
+        let path = directory.join(format!("{}{SUFFIX}", heading.operation));
+        let what = format!("journal {}", path.display());
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|e| Error::io(&what, &e))?;
+        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
+            .map_err(|(_, e)| Error::io(&what, &e.into()))?;
+        let mut journal = Journal { path, file };
+        let begun = journal
+            .line(heading)
+            .and_then(|()| sync_directory(directory));
+        if let Err(error) = begun {
+            // Nothing was announced in it: it must not outlive the refusal.
+            let _ = std::fs::remove_file(&journal.path);
+            return Err(error);
+        }
+        Ok(journal)
+    }
+
+    /// Notes what is about to be made.
+    pub(super) fn note(&mut self, made: &Made) -> Result<()> {
+        self.line(made)
+    }
+
+    /// Nothing is left to undo.
+    pub(super) fn end(self) -> Result<()> {
+        std::fs::remove_file(&self.path)
+            .map_err(|e| Error::io(format_args!("journal {}", self.path.display()), &e))
+    }
+
+    fn line(&mut self, value: &impl Serialize) -> Result<()> {
+        let what = format!("journal {}", self.path.display());
+        let mut line = serde_json::to_vec(value)
+            .map_err(|e| Error::new(Kind::InvalidArgument, format!("{what}: {e}")))?;
+        line.push(b'\n');
+        self.file
+            .write_all(&line)
+            .and_then(|()| self.file.sync_data())
+            .map_err(|e| Error::io(&what, &e))
+    }
+}
+
+impl Abandoned {
+    /// The journals in `directory` whose writers are dead, and the ids of the living.
+    pub(super) fn all(directory: &Path) -> Result<(Vec<Abandoned>, Vec<String>)> {
+        let what = format!("read state directory {}", directory.display());
+        let mut dead = Vec::new();
+        let mut living = Vec::new();
+        for entry in std::fs::read_dir(directory).map_err(|e| Error::io(&what, &e))? {
+            let path = entry.map_err(|e| Error::io(&what, &e))?.path();
+            let name = path.file_name().and_then(|name| name.to_str());
+            let Some(operation) = name.and_then(|name| name.strip_suffix(SUFFIX)) else {
+                continue;
+            };
+            match Self::open(&path) {
+                Ok(Some(journal)) => dead.push(journal),
+                Ok(None) => living.push(operation.to_owned()),
+                Err(error) if error.kind() == Kind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok((dead, living))
+    }
+
+    /// `None` when somebody holds the lock.
+    fn open(path: &Path) -> Result<Option<Abandoned>> {
+        let what = format!("journal {}", path.display());
+        let file = match File::open(path) {
+            Ok(file) => file,
+            // Its operation, or another recovery, has just ended it.
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Error::new(Kind::NotFound, what));
+            }
+            Err(e) => return Err(Error::io(&what, &e)),
+        };
+        let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
+            return Ok(None);
+        };
+        // Ended between the opening and the lock.
+        if lock.metadata().map_err(|e| Error::io(&what, &e))?.nlink() == 0 {
+            return Err(Error::new(Kind::NotFound, what));
+        }
+        let corrupt = |why: String| Error::new(Kind::Corrupt, format!("{what}: {why}"));
+        let mut lines = BufReader::new((&*lock).take(LONGEST)).split(b'\n');
+        let first = lines
+            .next()
+            .transpose()
+            .map_err(|e| Error::io(&what, &e))?
+            .unwrap_or_default();
+        // A writer that died within its first line had announced nothing.
+        let Ok(heading) = serde_json::from_slice::<Heading>(&first) else {
+            let _ = std::fs::remove_file(path);
+            return Err(Error::new(Kind::NotFound, what));
+        };
+        if heading.version != VERSION {
+            return Err(corrupt(format!("version {} is not known", heading.version)));
+        }
+        let mut made = Vec::new();
+        for line in lines {
+            let line = line.map_err(|e| Error::io(&what, &e))?;
+            match serde_json::from_slice::<Made>(&line) {
+                Ok(one) => made.push(one),
+                // The last line of a writer that died while it wrote: the step never began.
+                Err(_) => break,
+            }
+        }
+        Ok(Some(Abandoned {
+            heading,
+            made,
+            path: path.to_owned(),
+            _lock: lock,
+        }))
+    }
+
+    /// Nothing is left to undo.
+    pub(super) fn end(self) -> Result<()> {
+        match std::fs::remove_file(&self.path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io(
+                format_args!("journal {}", self.path.display()),
+                &e,
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The version of journals written and read.
+pub(super) const VERSION: u32 = 1;
+
+fn sync_directory(directory: &Path) -> Result<()> {
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|e| Error::io(format_args!("sync {}", directory.display()), &e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heading(operation: &str) -> Heading {
+        Heading {
+            version: VERSION,
+            operation: operation.into(),
+            volume: "v".into(),
+            server: "s".into(),
+            started: "t".into(),
+        }
+    }
+
+    fn made(name: &str) -> Made {
+        Made::TemporaryVm {
+            name: name.into(),
+            moref: None,
+        }
+    }
+
+    #[test]
+    fn what_a_dead_writer_noted_is_read_and_a_living_one_is_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut dead = Journal::begin(directory.path(), &heading("dead")).unwrap();
+        dead.note(&made("one")).unwrap();
+        dead.note(&made("two")).unwrap();
+        drop(dead);
+        let living = Journal::begin(directory.path(), &heading("living")).unwrap();
+        let (found, alive) = Abandoned::all(directory.path()).unwrap();
+        assert_eq!(alive, ["living"]);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].heading.operation, "dead");
+        assert_eq!(found[0].made, [made("one"), made("two")]);
+        living.end().unwrap();
+        found.into_iter().for_each(|journal| journal.end().unwrap());
+        assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_journal_cut_anywhere_gives_the_notes_before_the_cut() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::begin(directory.path(), &heading("cut")).unwrap();
+        journal.note(&made("one")).unwrap();
+        journal.note(&made("two")).unwrap();
+        drop(journal);
+        let path = directory.path().join("cut.journal");
+        let whole = std::fs::read(&path).unwrap();
+        for length in (0..=whole.len()).rev() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let (found, _) = Abandoned::all(directory.path()).unwrap();
+            let lines = whole[..length].split(|b| *b == b'\n').count() - 1;
+            let whole_line = whole.get(length) == Some(&b'\n');
+            let expected = (lines + usize::from(whole_line)).checked_sub(1);
+            assert_eq!(found.first().map(|j| j.made.len()), expected, "{length}");
+        }
+    }
+}

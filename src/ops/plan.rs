@@ -1,0 +1,148 @@
+//! What a restore is going to do, and whether it can: decided before anything is made.
+
+use super::metadata::Metadata;
+use super::operation::Operation;
+use super::restore::Restore;
+use crate::error::{Error, Kind, Result};
+use crate::volume::{AdapterType, DiskType};
+use crate::vsphere::backing::Backing;
+use crate::vsphere::device::Disk;
+use crate::vsphere::placement::{self, Site};
+
+/// The backing to restore into, and its disk that is to be replaced.
+pub(super) struct Existing {
+    pub(super) backing: Backing,
+    pub(super) disk: Disk,
+}
+
+/// What the restored disk is to be.
+pub(super) struct Plan {
+    pub(super) capacity: u64,
+    pub(super) disk_type: DiskType,
+    pub(super) adapter: AdapterType,
+}
+
+impl Restore<'_> {
+    /// Refuses a backing whose disk cannot be replaced, before anything is made.
+    pub(super) fn replaceable(&self, backing: Backing) -> Result<Existing> {
+        backing.require_powered_off()?;
+        let refuse = |kind, why: String, remedy: &str| {
+            Err(Error::new(kind, why)
+                .with_object(&backing.moref.value)
+                .remedy(remedy))
+        };
+        if backing.is_template {
+            return refuse(
+                Kind::InvalidState,
+                format!("{} is a template", backing.name),
+                "convert it to a virtual machine first",
+            );
+        }
+        if !backing.snapshots.is_empty() {
+            return refuse(
+                Kind::InvalidState,
+                format!(
+                    "{} has snapshots, which would lose their disk: {}",
+                    backing.name,
+                    backing.snapshots.join(", ")
+                ),
+                "delete the snapshots first",
+            );
+        }
+        let disk = Disk::choose(backing.disks.clone(), self.volume.disk_key)?;
+        if disk.has_parent {
+            return refuse(
+                Kind::InvalidState,
+                format!("disk {} ({}) is a delta on another", disk.key, disk.file),
+                "consolidate the disks first",
+            );
+        }
+        Ok(Existing { backing, disk })
+    }
+
+    pub(super) fn plan(
+        &self,
+        capacity: u64,
+        metadata: Option<&Metadata>,
+        existing: Option<&Existing>,
+    ) -> Result<Plan> {
+        let recorded = metadata.map(|metadata| &metadata.volume);
+        // A volume that exists never gets smaller.
+        let wanted = existing
+            .map_or(0, |existing| existing.disk.capacity)
+            .max(self.volume.size_bytes);
+        if wanted != 0 && wanted < capacity {
+            return Err(Error::new(
+                Kind::InvalidArgument,
+                format!("the backup's disk has {capacity} bytes, the volume only {wanted}"),
+            )
+            .remedy("restore into a volume at least as large"));
+        }
+        let disk_type = self
+            .volume
+            .disk_type
+            .or_else(|| DiskType::from_name(&recorded?.disk_type))
+            .or_else(|| Some(existing?.disk.disk_type))
+            .unwrap_or(DiskType::Thin);
+        let adapter = match existing {
+            Some(existing) => existing.disk.adapter,
+            None => self
+                .volume
+                .adapter_type
+                .or_else(|| AdapterType::from_name(recorded?.adapter_type.as_deref()?)),
+        };
+        Ok(Plan {
+            capacity: wanted.max(capacity),
+            disk_type,
+            adapter: adapter.unwrap_or(AdapterType::LsiLogic),
+        })
+    }
+
+    pub(super) fn site(
+        &self,
+        op: &mut Operation<'_>,
+        plan: &Plan,
+        metadata: Option<&Metadata>,
+        existing: Option<&Existing>,
+    ) -> Result<Site> {
+        let needed = match plan.disk_type {
+            DiskType::Thin => metadata.map_or(0, |metadata| metadata.stream.populated),
+            DiskType::Thick | DiskType::EagerZeroedThick => plan.capacity,
+        };
+        let session = op.session().clone();
+        match existing {
+            Some(Existing { backing, disk }) => op.run(placement::beside(
+                session,
+                backing.clone(),
+                disk.clone(),
+                needed,
+            )),
+            None => {
+                let placement = self.volume.placement.clone();
+                let name = self.volume.name.clone();
+                op.run(async move {
+                    let site = placement::choose(session.clone(), placement, needed).await?;
+                    placement::require_vacant(session, &site, &name).await?;
+                    Ok(site)
+                })
+            }
+        }
+    }
+}
+
+/// What the metadata says must fit what the stream's header and length say.
+pub(super) fn agree(metadata: Option<&Metadata>, capacity: u64, length: u64) -> Result<()> {
+    let Some(Metadata { stream, .. }) = metadata else {
+        return Ok(());
+    };
+    if stream.capacity != capacity || stream.length != length {
+        return Err(Error::new(
+            Kind::Corrupt,
+            format!(
+                "the stream has {length} bytes for a disk of {capacity}, recorded were {} for {}",
+                stream.length, stream.capacity
+            ),
+        ));
+    }
+    Ok(())
+}

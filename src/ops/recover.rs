@@ -1,0 +1,439 @@
+//! What operations of dead processes left behind is finished or undone.
+//!
+//! Journals say what was begun here; tags on the server say it also where the journal is lost.
+//! Every step may be repeated, and by two recoveries at once: what is gone already is done.
+
+use super::journal::Abandoned;
+use super::operation::{Operation, ProgressFn, server_identity};
+use super::replace::untag;
+use super::undo::{Made, remove_disk, remove_vm};
+use crate::cancel::Cancel;
+use crate::client::Client;
+use crate::error::{Context, Error, Kind, Phase, Result};
+use crate::vsphere::{Moref, Session, backing, property, tag};
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// How recovery goes about it.
+#[derive(Default)]
+pub struct RecoverOptions<'a> {
+    /// Only tell what would be done.
+    pub dry_run: bool,
+    /// What has a tag but no journal here may belong to an operation that is alive on another
+    /// host: it is left alone until it is this old. `None` = 24 h.
+    pub min_age: Option<Duration>,
+    /// Called on the calling thread at least once a second while the library waits.
+    pub progress: Option<ProgressFn<'a>>,
+    /// Ends the recovery when thrown; what was begun is completed first.
+    pub cancel: Option<Cancel>,
+}
+
+/// What became of one thing that was found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Taken away, or the restore it belongs to was finished. In a dry run: it would be.
+    Done,
+    /// Left alone: its operation may be alive.
+    Skipped,
+    /// Tried in vain; it stays recorded.
+    Failed,
+}
+
+/// One thing that was found, and what became of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recovered {
+    /// The operation that left it behind.
+    pub operation: String,
+    /// What it is and what was done, in words.
+    pub what: String,
+    /// What became of it.
+    pub outcome: Outcome,
+}
+
+/// Older than any operation without news of which one may assume that it is dead.
+const MIN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Finishes or undoes what operations of dead processes left behind on the client's server.
+///
+/// Touches nothing without the library's tag, and nothing of an operation that is alive.
+///
+/// # Errors
+/// Those of reading journals and inventory; a step that fails is an [`Outcome::Failed`] instead.
+pub fn recover(client: &Client, options: RecoverOptions<'_>) -> Result<Vec<Recovered>> {
+    let mut op = Operation::begin(client, "", options.progress, options.cancel)?;
+    let mut recovery = Recovery {
+        dry_run: options.dry_run,
+        min_age: options.min_age.unwrap_or(MIN_AGE),
+        report: Vec::new(),
+    };
+    match recovery.run(&mut op, client) {
+        Ok(()) => Ok(recovery.report),
+        Err(error) => Err(op.explain(error.context("recover"))),
+    }
+}
+
+struct Recovery {
+    dry_run: bool,
+    min_age: Duration,
+    report: Vec<Recovered>,
+}
+
+/// What is known of one operation that left something behind.
+#[derive(Default)]
+struct Remains {
+    journal: Option<Abandoned>,
+    /// When it began, where a tag says so.
+    started: Option<String>,
+    vms: Vec<(String, Option<Moref>)>,
+    disks: Vec<(Moref, String)>,
+    replacement: Option<Replacement>,
+}
+
+#[derive(Clone)]
+struct Replacement {
+    datacenter: Moref,
+    backing: Moref,
+    old: String,
+    /// Known from the journal only.
+    new: Option<String>,
+}
+
+/// How far the replacement of a disk had come.
+enum Progressed {
+    /// The backing has its old disk, or there was nothing to replace.
+    NotReplaced,
+    /// The backing has the new disk, the old one is still to be deleted.
+    Replaced,
+    /// The backing has the new disk and nothing is owed.
+    Finished,
+    /// It has neither: somebody else changed it.
+    Unclear,
+    /// The temporary virtual machine has become the new backing.
+    Adopted,
+}
+
+impl Recovery {
+    fn run(&mut self, op: &mut Operation<'_>, client: &Client) -> Result<()> {
+        op.enter(Phase::Prepare, 0)?;
+        let server = server_identity(op.session());
+        let (journals, living) = match client.state_dir() {
+            Some(directory) => Abandoned::all(directory)?,
+            None => Default::default(),
+        };
+        let mut all: BTreeMap<String, Remains> = BTreeMap::new();
+        for journal in journals {
+            if journal.heading.server == server {
+                let operation = journal.heading.operation.clone();
+                all.entry(operation).or_default().read(journal);
+            }
+        }
+        let tagged = op.run(tagged(op.session().clone()))?;
+        for (operation, machine) in tagged {
+            all.entry(operation).or_default().see(machine);
+        }
+        op.enter(Phase::Finish, 0)?;
+        for (operation, remains) in all {
+            op.tick()?;
+            if living.contains(&operation) {
+                self.tell(&operation, "its process is alive", Outcome::Skipped);
+            } else if remains.journal.is_none() && !remains.is_older_than(self.min_age) {
+                let why = "it has no journal here and is too young to be given up";
+                self.tell(&operation, why, Outcome::Skipped);
+            } else {
+                self.resolve(op, &operation, remains);
+            }
+        }
+        Ok(())
+    }
+
+    fn resolve(&mut self, op: &mut Operation<'_>, operation: &str, remains: Remains) {
+        let session = op.session().clone();
+        let before = self.failures();
+        let progressed = match &remains.replacement {
+            None => op.settle(adopted(
+                session.clone(),
+                remains.vms.clone(),
+                operation.to_owned(),
+            )),
+            Some(replacement) => op.settle(progressed(
+                session.clone(),
+                replacement.clone(),
+                operation.to_owned(),
+            )),
+        };
+        match (&progressed, &remains.replacement) {
+            (Err(error), _) => self.tell(operation, &error.to_string(), Outcome::Failed),
+            (Ok(Progressed::Unclear), Some(replacement)) => {
+                let why = format!(
+                    "{} has neither its old disk {} nor the restored one: nothing was deleted",
+                    replacement.backing, replacement.old
+                );
+                self.tell(operation, &why, Outcome::Failed);
+            }
+            (Ok(Progressed::Replaced), Some(replacement)) => {
+                let (datacenter, old) = (&replacement.datacenter, &replacement.old);
+                self.delete_disk(op, operation, datacenter, old);
+            }
+            (Ok(Progressed::NotReplaced), _) => {
+                for (datacenter, path) in &remains.disks {
+                    self.delete_disk(op, operation, datacenter, path);
+                }
+            }
+            (Ok(_), _) => {}
+        }
+        if self.failures() == before && !matches!(progressed, Ok(Progressed::Adopted)) {
+            for (name, moref) in remains.vms {
+                self.destroy_vm(op, operation, name, moref);
+            }
+        }
+        if self.failures() == before {
+            self.close(op, operation, remains.replacement, remains.journal);
+        }
+    }
+
+    /// Everything is taken away: tag and journal go last.
+    fn close(
+        &mut self,
+        op: &mut Operation<'_>,
+        operation: &str,
+        replacement: Option<Replacement>,
+        journal: Option<Abandoned>,
+    ) {
+        if self.dry_run {
+            return;
+        }
+        if let Some(replacement) = replacement {
+            let session = op.session().clone();
+            match op.settle(untag_if(session, replacement.backing, operation.to_owned())) {
+                Ok(true) => self.tell(operation, "finished the restore", Outcome::Done),
+                Ok(false) => {}
+                Err(error) => {
+                    self.tell(operation, &error.to_string(), Outcome::Failed);
+                    return;
+                }
+            }
+        }
+        if let Some(Err(error)) = journal.map(Abandoned::end) {
+            self.tell(operation, &error.to_string(), Outcome::Failed);
+        }
+    }
+
+    fn delete_disk(
+        &mut self,
+        op: &mut Operation<'_>,
+        operation: &str,
+        datacenter: &Moref,
+        path: &str,
+    ) {
+        let what = format!("delete disk {path}");
+        if self.dry_run {
+            return self.tell(operation, &what, Outcome::Done);
+        }
+        let session = op.session().clone();
+        let removal = remove_disk(session, datacenter.clone(), path.to_owned());
+        self.judge(operation, &what, op.settle(removal));
+    }
+
+    fn destroy_vm(
+        &mut self,
+        op: &mut Operation<'_>,
+        operation: &str,
+        name: String,
+        moref: Option<Moref>,
+    ) {
+        let what = format!("destroy temporary virtual machine {name}");
+        if self.dry_run {
+            return self.tell(operation, &what, Outcome::Done);
+        }
+        let removal = remove_vm(op.session().clone(), name, moref, operation.to_owned());
+        self.judge(operation, &what, op.settle(removal));
+    }
+
+    fn judge(&mut self, operation: &str, what: &str, outcome: Result<bool>) {
+        match outcome {
+            Ok(true) => self.tell(operation, what, Outcome::Done),
+            Ok(false) => {}
+            Err(error) => self.tell(operation, &format!("{what}: {error}"), Outcome::Failed),
+        }
+    }
+
+    fn tell(&mut self, operation: &str, what: &str, outcome: Outcome) {
+        self.report.push(Recovered {
+            operation: operation.to_owned(),
+            what: what.to_owned(),
+            outcome,
+        });
+    }
+
+    fn failures(&self) -> usize {
+        let failed = |one: &&Recovered| one.outcome == Outcome::Failed;
+        self.report.iter().filter(failed).count()
+    }
+}
+
+impl Remains {
+    fn read(&mut self, journal: Abandoned) {
+        for made in &journal.made {
+            match made.clone() {
+                Made::TemporaryVm { name, moref } => {
+                    self.vms.retain(|(known, _)| *known != name);
+                    self.vms.push((name, moref));
+                }
+                Made::Disk { datacenter, path } => self.disks.push((datacenter, path)),
+                Made::Replacement {
+                    datacenter,
+                    backing,
+                    old,
+                    new,
+                } => {
+                    self.replacement = Some(Replacement {
+                        datacenter,
+                        backing,
+                        old,
+                        new: Some(new),
+                    });
+                }
+            }
+        }
+        self.journal = Some(journal);
+    }
+
+    fn see(&mut self, machine: Machine) {
+        self.started = self.started.take().or(machine.started);
+        match machine.replaced {
+            Some(old) => {
+                self.replacement.get_or_insert(Replacement {
+                    datacenter: machine.datacenter,
+                    backing: machine.moref,
+                    old,
+                    new: None,
+                });
+            }
+            None => {
+                self.vms.retain(|(name, _)| *name != machine.name);
+                self.vms.push((machine.name, Some(machine.moref)));
+                for path in machine.disks {
+                    if !self.disks.iter().any(|(_, known)| *known == path) {
+                        self.disks.push((machine.datacenter.clone(), path));
+                    }
+                }
+            }
+        }
+    }
+
+    fn is_older_than(&self, age: Duration) -> bool {
+        let started = self.started.as_deref().unwrap_or_default();
+        let Ok(started) = OffsetDateTime::parse(started, &Rfc3339) else {
+            return false;
+        };
+        SystemTime::now()
+            .duration_since(started.into())
+            .is_ok_and(|passed| passed >= age)
+    }
+}
+
+/// A virtual machine that carries the library's tag.
+struct Machine {
+    moref: Moref,
+    name: String,
+    datacenter: Moref,
+    started: Option<String>,
+    disks: Vec<String>,
+    replaced: Option<String>,
+}
+
+/// All tagged virtual machines with their operations.
+async fn tagged(session: Session) -> Result<Vec<(String, Machine)>> {
+    let mark = format!("config.extraConfig[\"{}\"]", tag::OPERATION);
+    let root = session.content().root_folder.clone();
+    let listed = property::below(&session, &root, "VirtualMachine", &[&mark])
+        .await
+        .context("list the virtual machines")?;
+    let mut found = Vec::new();
+    for (moref, vm) in listed {
+        if vm.get(&mark).is_none() {
+            continue;
+        }
+        let machine = match backing::describe(session.clone(), moref.clone()).await {
+            Ok(machine) => machine,
+            // Another recovery was faster.
+            Err(error) if error.kind() == Kind::NotFound => continue,
+            Err(error) => return Err(error),
+        };
+        let Some(operation) = machine.extra(tag::OPERATION).map(str::to_owned) else {
+            continue;
+        };
+        let disks = machine
+            .extra(tag::DISKS)
+            .and_then(|list| serde_json::from_str(list).ok())
+            .unwrap_or_default();
+        found.push((
+            operation,
+            Machine {
+                datacenter: backing::datacenter_of(session.clone(), moref.clone()).await?,
+                started: machine.extra(tag::STARTED).map(str::to_owned),
+                replaced: machine.extra(tag::REPLACED).map(str::to_owned),
+                name: machine.name,
+                disks,
+                moref,
+            },
+        ));
+    }
+    Ok(found)
+}
+
+async fn progressed(
+    session: Session,
+    replacement: Replacement,
+    operation: String,
+) -> Result<Progressed> {
+    let backing = match backing::describe(session, replacement.backing).await {
+        Ok(backing) => backing,
+        // Its disk went with it, whichever it was.
+        Err(error) if error.kind() == Kind::NotFound => return Ok(Progressed::Finished),
+        Err(error) => return Err(error),
+    };
+    let has = |path: &str| backing.disks.iter().any(|disk| disk.file == path);
+    let is_tagged = backing.extra(tag::OPERATION) == Some(&*operation);
+    let has_new = replacement.new.as_deref().is_some_and(has);
+    Ok(match (is_tagged, has(&replacement.old), has_new) {
+        // The server applied the swap and the tag in one step.
+        (true, false, _) => Progressed::Replaced,
+        (false, true, false) => Progressed::NotReplaced,
+        (false, false, true) => Progressed::Finished,
+        _ => Progressed::Unclear,
+    })
+}
+
+/// Whether the temporary virtual machine, which is untagged in the same step, became the backing.
+async fn adopted(
+    session: Session,
+    vms: Vec<(String, Option<Moref>)>,
+    operation: String,
+) -> Result<Progressed> {
+    for moref in vms.into_iter().filter_map(|(_, moref)| moref) {
+        match backing::describe(session.clone(), moref).await {
+            Ok(vm) if vm.extra(tag::OPERATION) != Some(&*operation) => {
+                return Ok(Progressed::Adopted);
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(Progressed::NotReplaced)
+}
+
+/// Takes the tags off the backing if they are those of `operation`; whether they were.
+async fn untag_if(session: Session, moref: Moref, operation: String) -> Result<bool> {
+    match backing::describe(session.clone(), moref.clone()).await {
+        Ok(backing) if backing.extra(tag::OPERATION) == Some(&*operation) => {
+            untag(session, moref).await.map(|()| true)
+        }
+        Ok(_) => Ok(false),
+        Err(error) if error.kind() == Kind::NotFound => Ok(false),
+        Err(error) => Err::<bool, Error>(error),
+    }
+}

@@ -1,0 +1,148 @@
+//! Where the stream of a restore comes from: the service itself, or a temporary file filled from it.
+
+use super::operation::Operation;
+use super::proof::{corrupt, new_check};
+use super::temporary::Temporary;
+use crate::error::{Context, Error, Kind, Phase, Result};
+use crate::service::{BackupReader, Staging};
+use crate::slab::SlabPool;
+use bytes::Bytes;
+use std::io::Read;
+use std::path::Path;
+
+/// A stream of known length, read in slabs.
+pub(super) struct Source<'a> {
+    from: From<'a>,
+    length: u64,
+    read: u64,
+}
+
+enum From<'a> {
+    Service(Box<dyn BackupReader + 'a>),
+    File(Temporary, Box<dyn Read>),
+}
+
+impl<'a> Source<'a> {
+    /// Straight from the service.
+    pub(super) fn stream(reader: Box<dyn BackupReader + 'a>) -> Self {
+        let length = reader.length();
+        Source {
+            from: From::Service(reader),
+            length,
+            read: 0,
+        }
+    }
+
+    /// By way of a temporary file, which is proven whole before anything else happens.
+    pub(super) fn staged(
+        op: &mut Operation<'_>,
+        mut reader: Box<dyn BackupReader + 'a>,
+        service: Staging,
+        temp_dir: Option<&Path>,
+    ) -> Result<Self> {
+        op.enter(Phase::Service, reader.length())?;
+        let named = service == Staging::File;
+        let temporary = Temporary::new(temp_dir, named, reader.length(), op.id())?;
+        match temporary.path() {
+            Some(path) => reader
+                .read_file(path)
+                .context("have the service fill the file")?,
+            None => copy(op, Source::stream(reader), &temporary)?,
+        }
+        op.enter(Phase::Verify, 0)?;
+        let (file, length) = temporary.reader()?;
+        let mut staged = Source {
+            from: From::File(temporary, Box::new(file)),
+            length,
+            read: 0,
+        };
+        let pool = SlabPool::new(crate::slab::SLABS);
+        let mut check = new_check()?;
+        while let Some(slab) = staged.next(op, &pool)? {
+            check.feed(slab).map_err(corrupt)?;
+            op.tick()?;
+        }
+        check.finish().map_err(corrupt)?;
+        staged.rewind()?;
+        Ok(staged)
+    }
+
+    /// The stream's length in bytes.
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The next slab; `None` at the end.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] for a stream that is shorter or longer than its length.
+    pub(super) fn next(
+        &mut self,
+        op: &mut Operation<'_>,
+        pool: &SlabPool,
+    ) -> Result<Option<Bytes>> {
+        let mut slab = op.slab(pool)?;
+        let mut filled = 0;
+        let space = slab.space();
+        while filled < space.len() {
+            let room = &mut space[filled..];
+            let read = match &mut self.from {
+                From::Service(reader) => {
+                    let most = room.len();
+                    let read = reader.read(room).context("read from the service")?;
+                    if read > most {
+                        return Err(Error::new(
+                            Kind::Service,
+                            format!("the service read {read} bytes into room for {most}"),
+                        ));
+                    }
+                    read
+                }
+                From::File(temporary, file) => file
+                    .read(room)
+                    .map_err(|e| Error::io(format_args!("read {}", temporary.name()), &e))?,
+            };
+            if read == 0 {
+                break;
+            }
+            filled += read;
+            op.tick()?;
+        }
+        self.read += filled as u64;
+        let at_end = filled < space.len();
+        if self.read > self.length || (at_end && self.read < self.length) {
+            return Err(Error::new(
+                Kind::Corrupt,
+                format!(
+                    "the service announced {} bytes and gave {}{}",
+                    self.length,
+                    self.read,
+                    if at_end { "" } else { " or more" }
+                ),
+            ));
+        }
+        if filled == 0 {
+            return Ok(None);
+        }
+        slab.truncate(filled);
+        Ok(Some(slab.freeze()))
+    }
+
+    fn rewind(&mut self) -> Result<()> {
+        if let From::File(temporary, file) = &mut self.from {
+            *file = Box::new(temporary.reader()?.0);
+        }
+        self.read = 0;
+        Ok(())
+    }
+}
+
+fn copy(op: &mut Operation<'_>, mut source: Source<'_>, temporary: &Temporary) -> Result<()> {
+    let pool = SlabPool::new(crate::slab::SLABS);
+    let mut file = temporary.writer()?;
+    while let Some(slab) = source.next(op, &pool)? {
+        file.write(&slab)?;
+        op.reach(source.read)?;
+    }
+    file.finish().map(drop)
+}

@@ -1,0 +1,139 @@
+//! Temporary files: private, checked for room beforehand, gone on every exit.
+
+use crate::error::{Error, Kind, Result};
+use crate::file::FileWriter;
+use nix::sys::statvfs::statvfs;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::path::{Path, PathBuf};
+use tempfile::NamedTempFile;
+
+/// A temporary file that holds a stream.
+pub(super) enum Temporary {
+    /// With a path, for services that work on regular files.
+    Named(NamedTempFile),
+    /// Without one: nothing is left even of a killed process.
+    Unnamed(File),
+}
+
+/// What the names of temporary files begin with.
+const PREFIX: &str = "vmdk-backup-";
+
+impl Temporary {
+    /// A file in `directory` (default: the system's directory for temporary files), mode 0600.
+    ///
+    /// `needed` is how much the file is expected to grow to.
+    ///
+    /// # Errors
+    /// [`Kind::NoSpace`] when there is less room; [`Kind::Io`] when the directory is none.
+    pub(super) fn new(
+        directory: Option<&Path>,
+        named: bool,
+        needed: u64,
+        operation: &str,
+    ) -> Result<Self> {
+        let directory = directory.map_or_else(std::env::temp_dir, PathBuf::from);
+        let what = format!("make a temporary file in {}", directory.display());
+        let space = statvfs(&directory).map_err(|e| Error::io(&what, &e.into()))?;
+        // Both are of a width of the platform's own choice.
+        #[allow(clippy::useless_conversion)]
+        let free =
+            u64::from(space.blocks_available()).saturating_mul(u64::from(space.fragment_size()));
+        if free < needed {
+            return Err(Error::new(
+                Kind::NoSpace,
+                format!("{what}: {needed} bytes may be needed, {free} are free"),
+            )
+            .remedy("give another temp_dir, or stream instead"));
+        }
+        let made = if named {
+            tempfile::Builder::new()
+                .prefix(&format!("{PREFIX}{operation}-"))
+                .suffix(".vmdk")
+                .tempfile_in(&directory)
+                .map(Temporary::Named)
+        } else {
+            tempfile::tempfile_in(&directory).map(Temporary::Unnamed)
+        };
+        made.map_err(|e| Error::io(&what, &e))
+    }
+
+    /// The file's path, where it has one.
+    pub(super) fn path(&self) -> Option<&Path> {
+        match self {
+            Temporary::Named(file) => Some(file.path()),
+            Temporary::Unnamed(_) => None,
+        }
+    }
+
+    /// A writer that appends to the file.
+    pub(super) fn writer(&self) -> Result<FileWriter> {
+        FileWriter::new(self.handle()?, self.name())
+    }
+
+    /// The file from its beginning, and its length.
+    pub(super) fn reader(&self) -> Result<(impl Read + use<>, u64)> {
+        let mut file = self.handle()?;
+        let length = file
+            .rewind()
+            .and_then(|()| file.metadata())
+            .map_err(|e| Error::io(format_args!("read {}", self.name()), &e))?
+            .len();
+        Ok((file, length))
+    }
+
+    /// How errors call it.
+    pub(super) fn name(&self) -> String {
+        match self.path() {
+            Some(path) => path.display().to_string(),
+            None => "the temporary file".into(),
+        }
+    }
+
+    fn handle(&self) -> Result<File> {
+        let file = match self {
+            Temporary::Named(file) => file.as_file(),
+            Temporary::Unnamed(file) => file,
+        };
+        file.try_clone()
+            .map_err(|e| Error::io(format_args!("open {}", self.name()), &e))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_named_file_is_private_and_gone_after_use() {
+        let directory = tempfile::tempdir().unwrap();
+        let temporary = Temporary::new(Some(directory.path()), true, 1, "op").unwrap();
+        let path = temporary.path().unwrap().to_owned();
+        let mode = path.metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let mut writer = temporary.writer().unwrap();
+        writer.write(&Bytes::from_static(b"abc")).unwrap();
+        writer.finish().unwrap();
+        let (mut reader, length) = temporary.reader().unwrap();
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!((text.as_str(), length), ("abc", 3));
+        drop(temporary);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn too_little_room_is_seen_beforehand() {
+        let directory = tempfile::tempdir().unwrap();
+        let result = Temporary::new(Some(directory.path()), false, u64::MAX, "op");
+        assert_eq!(result.err().unwrap().kind(), Kind::NoSpace);
+    }
+
+    #[test]
+    fn a_missing_directory_is_an_error() {
+        let result = Temporary::new(Some(Path::new("/nowhere/at/all")), false, 1, "op");
+        assert_eq!(result.err().unwrap().kind(), Kind::Io);
+    }
+}

@@ -1,0 +1,175 @@
+//! What an operation has made on the server and must take away again when it fails.
+
+use super::operation::Operation;
+use crate::error::{Error, Kind, Result};
+use crate::log::Level;
+use crate::volume::Volume;
+use crate::vsphere::{Moref, Session, backing, machine, tag, virtual_disk};
+use serde::{Deserialize, Serialize};
+
+/// Something that this operation made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "made", rename_all = "snake_case")]
+pub(super) enum Made {
+    /// A virtual machine that carries this operation's tag, known by its moref once there is one.
+    TemporaryVm { name: String, moref: Option<Moref> },
+    /// A disk file that no virtual machine has attached.
+    Disk { datacenter: Moref, path: String },
+    /// A backing in which the disk `new` takes the place of `old`, in one step of the server's:
+    /// not to be taken away but to be finished, once it has happened.
+    Replacement {
+        datacenter: Moref,
+        backing: Moref,
+        old: String,
+        new: String,
+    },
+}
+
+/// The things made so far, oldest first. Each is noted before it is made.
+#[derive(Default)]
+pub(super) struct Undo {
+    made: Vec<Made>,
+    /// Something could not be taken away or finished: recovery will try again.
+    unsettled: bool,
+}
+
+impl Undo {
+    /// Notes what is about to be made, here and in the journal.
+    pub(super) fn note(&mut self, op: &mut Operation<'_>, made: Made) -> Result<()> {
+        op.note(&made)?;
+        self.made.push(made);
+        Ok(())
+    }
+
+    /// The temporary virtual machine's moref is known now.
+    pub(super) fn know(&mut self, op: &mut Operation<'_>, vm: &Moref) -> Result<()> {
+        for made in &mut self.made {
+            if let Made::TemporaryVm { moref, .. } = made {
+                *moref = Some(vm.clone());
+                op.note(made)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The temporary virtual machine became the backing: it is not to be taken away any more.
+    pub(super) fn keep_vm(&mut self) {
+        self.made
+            .retain(|made| !matches!(made, Made::TemporaryVm { .. }));
+    }
+
+    /// The disk is part of the backing, or deleted: it is not to be taken away any more.
+    pub(super) fn keep_disk(&mut self, kept: &str) {
+        self.made
+            .retain(|made| !matches!(made, Made::Disk { path, .. } if path == kept));
+    }
+
+    /// Something was left that recovery must finish.
+    pub(super) fn leave(&mut self) {
+        self.unsettled = true;
+    }
+
+    /// Whether nothing is left to take away or to finish.
+    pub(super) fn is_settled(&self) -> bool {
+        self.made.is_empty() && !self.unsettled
+    }
+
+    /// Takes everything away, newest first; what cannot be taken away is named.
+    pub(super) fn run(&mut self, op: &mut Operation<'_>) -> Vec<String> {
+        let mut left = Vec::new();
+        while let Some(made) = self.made.pop() {
+            if let Err(error) = take_away(op, &made) {
+                op.log()
+                    .record(Level::Warn, || format!("undo {made:?}: {error}"));
+                left.push(format!("{made} ({error})"));
+                self.unsettled = true;
+            }
+        }
+        left
+    }
+
+    /// The error of an operation that failed, after everything was taken away.
+    pub(super) fn after(&mut self, op: &mut Operation<'_>, error: Error) -> Error {
+        let error = error.during(op.phase(), op.id());
+        let left = self.run(op);
+        if self.is_settled() {
+            op.end_journal();
+        }
+        left.into_iter().fold(error, Error::leaving_behind)
+    }
+}
+
+impl std::fmt::Display for Made {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Made::TemporaryVm {
+                name,
+                moref: Some(moref),
+            } => write!(f, "temporary virtual machine {name} ({moref})"),
+            Made::TemporaryVm { name, moref: None } => {
+                write!(f, "temporary virtual machine {name}")
+            }
+            Made::Disk { path, .. } => write!(f, "disk {path}"),
+            Made::Replacement { backing, old, .. } => {
+                write!(f, "disk {old}, replaced in {backing}")
+            }
+        }
+    }
+}
+
+fn take_away(op: &mut Operation<'_>, made: &Made) -> Result<()> {
+    let session = op.session().clone();
+    match made {
+        Made::TemporaryVm { name, moref } => {
+            // An aborted import's virtual machine is the server's to remove: let it.
+            op.finish_cleanup();
+            let removal = remove_vm(session, name.clone(), moref.clone(), op.id().to_owned());
+            op.settle(removal).map(drop)
+        }
+        Made::Disk { datacenter, path } => op
+            .settle(remove_disk(session, datacenter.clone(), path.clone()))
+            .map(drop),
+        Made::Replacement { .. } => Ok(()),
+    }
+}
+
+/// Destroys the temporary virtual machine of operation `id`; whether there was one.
+pub(super) async fn remove_vm(
+    session: Session,
+    name: String,
+    moref: Option<Moref>,
+    id: String,
+) -> Result<bool> {
+    let wanted = Volume {
+        name,
+        moref: moref.map(|moref| moref.value),
+        ..Volume::default()
+    };
+    let vm = match backing::find(session.clone(), wanted).await {
+        Ok(Some(vm)) => vm,
+        Ok(None) => return Ok(false),
+        Err(error) if error.kind() == Kind::NotFound => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    if vm.extra(tag::OPERATION) != Some(&id) || vm.extra(tag::REPLACED).is_some() {
+        return Err(Error::new(
+            Kind::InvalidState,
+            format!("{} is no temporary machine of operation {id}", vm.moref),
+        ));
+    }
+    was_there(machine::destroy(session, vm.moref).await)
+}
+
+/// Deletes a disk file; whether there was one.
+pub(super) async fn remove_disk(session: Session, datacenter: Moref, path: String) -> Result<bool> {
+    was_there(virtual_disk::delete(session, datacenter, path).await)
+}
+
+/// What is not there any more needs no taking away.
+fn was_there(outcome: Result<()>) -> Result<bool> {
+    match outcome {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == Kind::NotFound => Ok(false),
+        Err(error) => Err(error),
+    }
+}

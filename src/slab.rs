@@ -1,0 +1,130 @@
+//! A fixed number of buffers that go round: the only back-pressure, and the bound of memory.
+//!
+//! A producer takes a free slab, fills it and passes it on as [`Bytes`]; when the last clone is
+//! dropped, wherever that is, the slab is free again. A producer that finds none free waits.
+
+use bytes::Bytes;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// What a slab holds: large enough that hand-overs cost nothing, small enough to stay in cache.
+pub const SLAB_BYTES: usize = 1 << 20;
+
+/// Slabs of one stream: one being filled, one being written, the others with the stream's workers.
+pub const SLABS: usize = 8;
+
+/// Hands out slabs. Cloning shares them.
+#[derive(Clone)]
+pub struct SlabPool {
+    free: Arc<Mutex<Vec<Vec<u8>>>>,
+    permits: Arc<Semaphore>,
+}
+
+/// A slab being filled: at most [`SLAB_BYTES`].
+pub struct Slab {
+    bytes: Vec<u8>,
+    free: Arc<Mutex<Vec<Vec<u8>>>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl SlabPool {
+    /// A pool of `slabs`, allocated when first taken.
+    pub fn new(slabs: usize) -> Self {
+        SlabPool {
+            free: Arc::new(Mutex::new(Vec::with_capacity(slabs))),
+            permits: Arc::new(Semaphore::new(slabs)),
+        }
+    }
+
+    /// Waits for a free slab, empty.
+    pub async fn take(&self) -> Slab {
+        let permit = match self.permits.clone().acquire_owned().await {
+            Ok(permit) => permit,
+            Err(_) => unreachable!("the semaphore is never closed"),
+        };
+        let recycled = lock(&self.free).pop();
+        Slab {
+            bytes: recycled.unwrap_or_else(|| Vec::with_capacity(SLAB_BYTES)),
+            free: self.free.clone(),
+            _permit: permit,
+        }
+    }
+}
+
+impl Slab {
+    /// Appends as much of `bytes` as there is room for, and says how much that was.
+    pub fn append(&mut self, bytes: &[u8]) -> usize {
+        let taken = bytes.len().min(SLAB_BYTES - self.bytes.len());
+        self.bytes.extend_from_slice(&bytes[..taken]);
+        taken
+    }
+
+    /// The whole slab, to be read into; [`Slab::truncate`] says afterwards how much is meant.
+    pub fn space(&mut self) -> &mut [u8] {
+        self.bytes.resize(SLAB_BYTES, 0);
+        &mut self.bytes
+    }
+
+    /// Keeps the first `length` bytes.
+    pub fn truncate(&mut self, length: usize) {
+        self.bytes.truncate(length);
+    }
+
+    /// Whether nothing is in it.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Whether nothing more fits.
+    pub fn is_full(&self) -> bool {
+        self.bytes.len() == SLAB_BYTES
+    }
+
+    /// Passes the slab on; it is free again when the last clone of the result is dropped.
+    pub fn freeze(self) -> Bytes {
+        Bytes::from_owner(self)
+    }
+}
+
+impl AsRef<[u8]> for Slab {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Slab {
+    fn drop(&mut self) {
+        let mut bytes = std::mem::take(&mut self.bytes);
+        bytes.clear();
+        lock(&self.free).push(bytes);
+    }
+}
+
+fn lock(free: &Mutex<Vec<Vec<u8>>>) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
+    free.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::Runtime;
+
+    #[test]
+    fn a_slab_is_free_again_when_its_last_clone_is_dropped() {
+        let runtime = Runtime::new().unwrap();
+        let pool = SlabPool::new(1);
+        let take = || {
+            let pool = pool.clone();
+            runtime.run(&mut || Ok(()), async move { Ok(pool.take().await) })
+        };
+        let mut slab = take().unwrap();
+        assert_eq!(slab.append(b"abc"), 3);
+        let bytes = slab.freeze();
+        let part = bytes.slice(1..);
+        drop(bytes);
+        assert_eq!(pool.permits.available_permits(), 0);
+        assert_eq!(&part[..], b"bc");
+        drop(part);
+        assert!(take().unwrap().is_empty());
+    }
+}

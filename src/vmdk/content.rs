@@ -1,0 +1,115 @@
+//! The content digest: what two encodings of one disk have in common.
+
+use sha2::{Digest, Sha256};
+
+use super::window::{Arrival, WINDOW, Window};
+
+/// The disk is digested in units of this many bytes, whatever the grain size of a stream is.
+pub const UNIT: u64 = 64 << 10;
+
+/// SHA-256 over (unit number as u64 little endian, SHA-256 of the unit's bytes) of all units that are not all zero, in
+/// order of number. The last unit is padded with zeros to 64 KiB; units of zeros are left out, whether a stream encodes
+/// them or not.
+///
+/// Units may come out of order by up to 512 MiB of disk.
+pub struct ContentDigest {
+    sha: Sha256,
+    window: Window,
+    waiting: Vec<[u8; 32]>,
+}
+
+impl ContentDigest {
+    /// The digest of an empty disk so far.
+    #[allow(
+        clippy::new_without_default,
+        reason = "a digest is begun, not defaulted"
+    )]
+    pub fn new() -> ContentDigest {
+        ContentDigest {
+            sha: Sha256::new(),
+            window: Window::new(WINDOW),
+            waiting: vec![[0; 32]; WINDOW as usize],
+        }
+    }
+
+    /// Adds the SHA-256 of a unit that is not all zero. Returns false where the unit was there before or comes too late.
+    #[must_use]
+    pub fn push(&mut self, unit: u64, sha256: [u8; 32]) -> bool {
+        let ContentDigest {
+            sha,
+            window,
+            waiting,
+        } = self;
+        let arrival = window.insert(unit, |left| absorb(sha, left, waiting));
+        if arrival == Arrival::New {
+            self.waiting[(unit % WINDOW) as usize] = sha256;
+        }
+        arrival == Arrival::New
+    }
+
+    /// The digest of all units added.
+    pub fn finish(mut self) -> [u8; 32] {
+        let ContentDigest {
+            sha,
+            window,
+            waiting,
+        } = &mut self;
+        window.drain(|left| absorb(sha, left, waiting));
+        self.sha.finalize().into()
+    }
+}
+
+fn absorb(sha: &mut Sha256, unit: u64, waiting: &[[u8; 32]]) {
+    sha.update(unit.to_le_bytes());
+    sha.update(waiting[(unit % WINDOW) as usize]);
+}
+
+/// Whether all bytes are zero.
+pub(crate) fn is_zero(bytes: &[u8]) -> bool {
+    let mut chunks = bytes.chunks_exact(64);
+    chunks.all(|c| c.iter().fold(0, |all, &b| all | b) == 0)
+        && chunks.remainder().iter().all(|&b| b == 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_of_arrival_does_not_change_the_digest() {
+        let units = [0, 1, 7, 8000, 9000, 100_000];
+        let digest = |order: &[usize]| {
+            let mut digest = ContentDigest::new();
+            for &at in order {
+                assert!(digest.push(units[at], [at as u8; 32]));
+            }
+            digest.finish()
+        };
+        assert_eq!(digest(&[0, 1, 2, 3, 4, 5]), digest(&[2, 0, 1, 4, 3, 5]));
+    }
+
+    #[test]
+    fn the_digest_is_the_documented_one() {
+        let mut sha = Sha256::new();
+        for (number, byte) in [(3u64, 1u8), (70_000, 2)] {
+            sha.update(number.to_le_bytes());
+            sha.update(Sha256::digest(vec![byte; 65536]));
+        }
+        let mut digest = ContentDigest::new();
+        for (number, byte) in [(3u64, 1u8), (70_000, 2)] {
+            assert!(digest.push(number, Sha256::digest(vec![byte; 65536]).into()));
+        }
+        assert_eq!(digest.finish(), <[u8; 32]>::from(sha.finalize()));
+    }
+
+    #[test]
+    fn one_bit_anywhere_is_not_zero() {
+        let mut bytes = vec![0; 1000];
+        assert!(is_zero(&bytes));
+        for at in 0..bytes.len() {
+            bytes[at] = 1;
+            assert!(!is_zero(&bytes), "{at}");
+            bytes[at] = 0;
+        }
+    }
+}

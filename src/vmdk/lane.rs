@@ -1,0 +1,97 @@
+//! Hashing the stream on whichever worker is free: the slabs in order, one worker at a time.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use sha1::Sha1;
+use sha2::{Digest, Sha256};
+
+/// Keeps a slab's bytes counted as in flight until the last job that borrows them is done.
+pub(crate) struct Permit {
+    bytes: usize,
+    in_flight: Arc<AtomicUsize>,
+}
+
+impl Permit {
+    pub(crate) fn new(bytes: usize, in_flight: &Arc<AtomicUsize>) -> Arc<Permit> {
+        in_flight.fetch_add(bytes, Ordering::AcqRel);
+        Arc::new(Permit {
+            bytes,
+            in_flight: Arc::clone(in_flight),
+        })
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.in_flight.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+pub(crate) enum Hasher {
+    Sha256(Sha256),
+    Sha1(Sha1),
+}
+
+impl Hasher {
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        match self {
+            Hasher::Sha256(sha) => sha.update(bytes),
+            Hasher::Sha1(sha) => sha.update(bytes),
+        }
+    }
+}
+
+/// The slabs that one hash waits for.
+pub(crate) type Slabs = VecDeque<(Bytes, Arc<Permit>)>;
+
+/// One hash over the stream.
+pub(crate) struct Lane {
+    /// None while a worker hashes.
+    hasher: Option<Hasher>,
+    slabs: Slabs,
+}
+
+impl Lane {
+    /// The hashes that are taken of every stream.
+    pub(crate) fn all() -> [Lane; 2] {
+        [Hasher::Sha256(Sha256::new()), Hasher::Sha1(Sha1::new())].map(|hasher| Lane {
+            hasher: Some(hasher),
+            slabs: Slabs::new(),
+        })
+    }
+
+    pub(crate) fn push(&mut self, slab: &Bytes, permit: &Arc<Permit>) {
+        self.slabs.push_back((slab.clone(), Arc::clone(permit)));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.slabs.clear();
+    }
+
+    /// Takes all there is to hash in exchange for `emptied`, unless somebody is at it.
+    pub(crate) fn begin(&mut self, emptied: &mut Slabs) -> Option<Hasher> {
+        if self.slabs.is_empty() {
+            return None;
+        }
+        let hasher = self.hasher.take()?;
+        std::mem::swap(&mut self.slabs, emptied);
+        Some(hasher)
+    }
+
+    pub(crate) fn end(&mut self, hasher: Hasher) {
+        self.hasher = Some(hasher);
+    }
+}
+
+/// SHA-256 and SHA-1 of the stream, once no worker is left.
+pub(crate) fn digests(lanes: [Lane; 2]) -> ([u8; 32], [u8; 20]) {
+    match lanes.map(|lane| lane.hasher) {
+        [Some(Hasher::Sha256(sha256)), Some(Hasher::Sha1(sha1))] => {
+            (sha256.finalize().into(), sha1.finalize().into())
+        }
+        _ => unreachable!("a worker that ends without a panic has given its hasher back"),
+    }
+}

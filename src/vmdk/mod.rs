@@ -1,0 +1,36 @@
+//! Stream-optimized VMDK, without I/O: slabs of bytes go in, facts come out.
+//!
+//! [`Check`] reads a stream once, from its first byte to its last, and tells whether it is whole and what it holds, or the
+//! [`Flaw`] nearest to its start. It knows no files, sockets or services.
+
+mod allocation;
+mod carry;
+mod check;
+mod content;
+mod descriptor;
+mod end;
+mod flaw;
+mod fold;
+mod front;
+mod header;
+mod inflate;
+mod lane;
+mod marker;
+mod options;
+mod order;
+mod pool;
+mod scan;
+mod tables;
+mod walk;
+mod window;
+mod worker;
+
+pub use check::{Check, Facts, Progress};
+pub use content::{ContentDigest, UNIT};
+pub use descriptor::Descriptor;
+pub use flaw::{Flaw, FlawKind};
+pub use header::{Header, Layout};
+pub use options::{CheckOptions, Level, Limits, Spawn};
+
+/// Bytes of a sector, in which the format counts.
+pub(crate) const SECTOR: u64 = 512;

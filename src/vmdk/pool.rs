@@ -1,0 +1,169 @@
+//! The worker threads of one stream, and the queue before them.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+
+use super::flaw::Flaw;
+use super::fold::{Fold, Whole};
+use super::header::Header;
+use super::lane::{Lane, Permit, digests};
+use super::options::CheckOptions;
+use super::walk::Grain;
+use super::worker::{Batch, Shared, State, work};
+
+/// Digests of a stream without a flaw, and what its grains hold.
+pub(crate) struct Yield {
+    pub(crate) sha256: [u8; 32],
+    pub(crate) sha1: [u8; 20],
+    pub(crate) whole: Whole,
+}
+
+/// Workers that hash slabs in order and inflate batches of grains in any.
+pub(crate) struct Pool {
+    shared: Arc<Shared>,
+    in_flight: Arc<AtomicUsize>,
+    most: usize,
+    next: u64,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    pub(crate) fn new(options: &CheckOptions) -> io::Result<Pool> {
+        let state = State {
+            lanes: Lane::all(),
+            batches: VecDeque::new(),
+            inflating: 0,
+            header: None,
+            fold: Fold::default(),
+            spare: Vec::new(),
+            closed: false,
+            broken: false,
+        };
+        let mut pool = Pool {
+            shared: Arc::new(Shared {
+                state: Mutex::new(state),
+                work: Condvar::new(),
+                done: Condvar::new(),
+            }),
+            in_flight: Arc::default(),
+            most: options.in_flight,
+            next: 0,
+            threads: Vec::new(),
+        };
+        for _ in 0..options.threads.max(1) {
+            let shared = Arc::clone(&pool.shared);
+            pool.threads.push((options.spawn)(
+                "vmdk-check",
+                Box::new(move || work(&shared)),
+            )?);
+        }
+        Ok(pool)
+    }
+
+    /// The grains that follow are of this disk.
+    pub(crate) fn set_header(&self, header: &Header) {
+        self.shared.lock().header = Some(Arc::new(header.clone()));
+    }
+
+    /// Has a slab hashed, once there is room for it; the permit is for the batches that borrow it too.
+    pub(crate) fn hash(&self, slab: &Bytes) -> Arc<Permit> {
+        let mut state = self.shared.lock();
+        while !state.broken {
+            let in_flight = self.in_flight.load(Ordering::Acquire);
+            if in_flight == 0 || in_flight + slab.len() <= self.most {
+                break;
+            }
+            state = self.shared.wait_done(state);
+        }
+        let permit = Permit::new(slab.len(), &self.in_flight);
+        for lane in &mut state.lanes {
+            lane.push(slab, &permit);
+            self.shared.work.notify_one();
+        }
+        permit
+    }
+
+    /// Has grains inflated; leaves an empty vector in their place.
+    pub(crate) fn inflate(&mut self, grains: &mut Vec<Grain>, permit: &Arc<Permit>) {
+        let mut state = self.shared.lock();
+        let spare = state.spare.pop().unwrap_or_default();
+        state.batches.push_back(Batch {
+            number: self.next,
+            grains: std::mem::replace(grains, spare),
+            permit: Arc::clone(permit),
+        });
+        self.next += 1;
+        self.shared.work.notify_one();
+    }
+
+    /// Whether the workers found a flaw.
+    pub(crate) fn found(&mut self) -> bool {
+        let state = self.shared.lock();
+        let (found, broken) = (state.fold.flaw().is_some(), state.broken);
+        drop(state);
+        if broken {
+            self.join();
+        }
+        found
+    }
+
+    /// Waits until all grains are inflated; the flaw nearest to the start of the stream, if they have one.
+    pub(crate) fn settle(&mut self) -> Option<Flaw> {
+        let mut state = self.shared.lock();
+        while !state.broken && (state.inflating > 0 || !state.batches.is_empty()) {
+            state = self.shared.wait_done(state);
+        }
+        let (flaw, broken) = (state.fold.flaw().cloned(), state.broken);
+        drop(state);
+        if broken {
+            self.join();
+        }
+        flaw
+    }
+
+    /// Waits until all work is done and the threads have ended; the panic of one of them goes on here.
+    fn join(&mut self) {
+        self.shared.lock().closed = true;
+        self.shared.work.notify_all();
+        for thread in std::mem::take(&mut self.threads) {
+            if let Err(panic) = thread.join() {
+                std::panic::resume_unwind(panic);
+            }
+        }
+    }
+
+    /// Waits until all work is done.
+    pub(crate) fn finish(mut self) -> Result<Yield, Flaw> {
+        self.join();
+        let mut state = self.shared.lock();
+        let whole = std::mem::take(&mut state.fold).finish()?;
+        let (sha256, sha1) = digests(std::mem::replace(&mut state.lanes, Lane::all()));
+        Ok(Yield {
+            sha256,
+            sha1,
+            whole,
+        })
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let mut state = self.shared.lock();
+        state.closed = true;
+        state.batches.clear();
+        for lane in &mut state.lanes {
+            lane.clear();
+        }
+        drop(state);
+        self.shared.work.notify_all();
+        for thread in std::mem::take(&mut self.threads) {
+            // A panic has been printed where it happened, and a drop has nobody to tell.
+            let _ = thread.join();
+        }
+    }
+}

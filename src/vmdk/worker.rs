@@ -1,0 +1,140 @@
+//! The life of a worker thread.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::fold::Fold;
+use super::header::Header;
+use super::inflate::Inflater;
+use super::lane::{Lane, Permit, Slabs};
+use super::walk::Grain;
+
+/// Grains that one worker inflates: whole units of the disk, in the order of the stream.
+pub(crate) struct Batch {
+    pub(crate) number: u64,
+    pub(crate) grains: Vec<Grain>,
+    pub(crate) permit: Arc<Permit>,
+}
+
+/// The work at hand and what came of it.
+pub(crate) struct State {
+    pub(crate) lanes: [Lane; 2],
+    pub(crate) batches: VecDeque<Batch>,
+    /// Batches that workers are at.
+    pub(crate) inflating: usize,
+    /// What the grains are of; known before the first one.
+    pub(crate) header: Option<Arc<Header>>,
+    pub(crate) fold: Fold,
+    /// Emptied vectors of batches, to be filled again.
+    pub(crate) spare: Vec<Vec<Grain>>,
+    /// No more work will come.
+    pub(crate) closed: bool,
+    /// A worker panicked, which is a defect; nobody must wait for it.
+    pub(crate) broken: bool,
+}
+
+/// What the feeding thread and the workers share.
+pub(crate) struct Shared {
+    pub(crate) state: Mutex<State>,
+    /// There is work, or no more will come.
+    pub(crate) work: Condvar,
+    /// Some work is done.
+    pub(crate) done: Condvar,
+}
+
+impl Shared {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits until some work is done.
+    pub(crate) fn wait_done<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.done
+            .wait(state)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Tells the others when its thread panics.
+struct Alarm<'a>(&'a Shared);
+
+impl Drop for Alarm<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.lock().broken = true;
+            self.0.done.notify_all();
+        }
+    }
+}
+
+/// Works until no more work will come.
+pub(crate) fn work(shared: &Shared) {
+    let _alarm = Alarm(shared);
+    let mut inflater = None;
+    let mut slabs = Slabs::new();
+    let mut state = shared.lock();
+    loop {
+        // Hashing first: nothing else has to be done by one worker alone, so it must not be left for the end.
+        let hash = state
+            .lanes
+            .iter_mut()
+            .enumerate()
+            .find_map(|(at, lane)| Some((at, lane.begin(&mut slabs)?)));
+        if let Some((at, mut hasher)) = hash {
+            drop(state);
+            for (slab, permit) in slabs.drain(..) {
+                hasher.update(&slab);
+                drop((slab, permit));
+                // Locked, so that the feeder is not between its look at the bytes in flight and its wait.
+                drop(shared.lock());
+                shared.done.notify_one();
+            }
+            state = shared.lock();
+            state.lanes[at].end(hasher);
+        } else if let Some(batch) = state.batches.pop_front() {
+            state = inflate(shared, state, batch, &mut inflater);
+            shared.done.notify_one();
+        } else if state.closed {
+            return;
+        } else {
+            state = shared
+                .work
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+/// Inflates a batch, unless a flaw nearer to the start makes it needless.
+fn inflate<'a>(
+    shared: &'a Shared,
+    mut state: MutexGuard<'a, State>,
+    batch: Batch,
+    inflater: &mut Option<Inflater>,
+) -> MutexGuard<'a, State> {
+    let Batch {
+        number,
+        mut grains,
+        permit,
+    } = batch;
+    let first = grains.first().map_or(u64::MAX, |grain| grain.offset);
+    let needless = state.fold.flaw().is_some_and(|flaw| flaw.offset < first);
+    if let (false, Some(header)) = (needless, state.header.clone()) {
+        let mut contents = state.fold.contents();
+        state.inflating += 1;
+        drop(state);
+        let inflater = inflater.get_or_insert_with(|| Inflater::new(&header));
+        let outcome = inflater.inflate(&grains, &mut contents);
+        grains.clear();
+        drop(permit);
+        state = shared.lock();
+        state.inflating -= 1;
+        match outcome {
+            Ok(()) => state.fold.add(number, contents),
+            Err(flaw) => state.fold.fail(flaw),
+        }
+    }
+    grains.clear();
+    state.spare.push(grains);
+    state
+}

@@ -1,0 +1,356 @@
+//! An HttpNfcLease and its keeper.
+//!
+//! A lease cannot exist without its keeper: a task with a timer of its own that renews it,
+//! whatever the data and the caller's callbacks do. A lease ends in exactly one of three ways:
+//! [`Lease::complete`], [`Lease::abort`], or an abort by drop.
+
+use super::cleanup::Cleanup;
+use super::{Moref, Session, property};
+use crate::error::{Context, Error, Kind, Result};
+use crate::log::Level;
+use crate::transport::soap::{Element, Node};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+/// Renewals per life time: three may be lost before the lease is.
+const RENEWALS_PER_TIMEOUT: u32 = 4;
+/// A server that grants no life time worth the name is asked at most this often.
+const SHORTEST_RENEWAL: Duration = Duration::from_millis(250);
+/// What vSphere grants when it does not say.
+const USUAL_TIMEOUT: Duration = Duration::from_secs(300);
+/// A lease becomes ready when its files are open; longer than this, the host is not well.
+const READY_DEADLINE: Duration = Duration::from_secs(600);
+
+/// Where the data of one device is to be had or sent.
+#[derive(Clone, Debug)]
+pub struct DeviceUrl {
+    /// The device (`/vm-46/ParaVirtualSCSIController0:0`).
+    pub key: String,
+    /// The URL as the server gave it; its host may be `*`.
+    pub url: String,
+    /// The fingerprint of the data host's certificate, empty where the server gave none.
+    pub thumbprint: String,
+    /// Whether the device is a disk.
+    pub disk: bool,
+}
+
+/// What the server says it sent or received for one disk.
+#[derive(Clone, Debug, Default)]
+pub struct ManifestEntry {
+    /// The device.
+    pub key: String,
+    /// SHA-1 of the stream in hexadecimal, where the server computed one.
+    pub sha1: Option<String>,
+    /// Another digest of the stream: algorithm and value.
+    pub checksum: Option<(String, String)>,
+    /// The stream's length in bytes; 0 where the server does not say.
+    pub size: u64,
+    /// The disk's size in bytes, where given.
+    pub capacity: Option<u64>,
+}
+
+/// A lease that is ready.
+pub struct Lease {
+    session: Session,
+    cleanup: Cleanup,
+    moref: Moref,
+    entity: Moref,
+    urls: Vec<DeviceUrl>,
+    percent: Arc<AtomicU32>,
+    broken: watch::Receiver<Option<String>>,
+    keeper: JoinHandle<()>,
+    over: bool,
+}
+
+/// A lease that the server granted and that is not ready yet: aborted when dropped.
+pub struct Granted {
+    session: Session,
+    moref: Moref,
+    cleanup: Cleanup,
+    over: bool,
+}
+
+impl Drop for Granted {
+    fn drop(&mut self) {
+        if !self.over {
+            abort_later(&self.cleanup, &self.session, &self.moref);
+        }
+    }
+}
+
+impl Granted {
+    /// Takes charge of the lease `moref`; a drop aborts it by way of `cleanup`.
+    pub fn new(session: Session, moref: Moref, cleanup: Cleanup) -> Self {
+        Granted {
+            session,
+            moref,
+            cleanup,
+            over: false,
+        }
+    }
+
+    /// Waits until the lease is ready, and starts its keeper.
+    ///
+    /// # Errors
+    /// The lease's own error; [`Kind::Stalled`] when it does not become ready. It is aborted then.
+    pub async fn ready(mut self) -> Result<Lease> {
+        let (session, moref) = (self.session.clone(), self.moref.clone());
+        let wait = property::wait(
+            &session,
+            &moref,
+            &["state", "error", "info"],
+            |lease| match lease.text("state") {
+                Some("ready") if lease.get("info").is_some() => {
+                    Ok(Some(lease.get("info").cloned()))
+                }
+                Some("error") => Err(lease_error(lease.get("error"))),
+                Some("done") => Err(Error::new(Kind::InvalidState, "the lease is over")),
+                _ => Ok(None),
+            },
+        );
+        let info = tokio::time::timeout(READY_DEADLINE, wait)
+            .await
+            .unwrap_or_else(|_| {
+                Err(Error::new(
+                    Kind::Stalled,
+                    format!("not ready after {} s", READY_DEADLINE.as_secs()),
+                ))
+            })
+            .with_context(|| format!("lease {moref}"))?
+            .unwrap_or_default();
+        let timeout = match info.parse_at::<u64>("leaseTimeout") {
+            Some(seconds) if seconds > 0 => Duration::from_secs(seconds),
+            _ => USUAL_TIMEOUT,
+        };
+        let entity = info
+            .child("entity")
+            .and_then(Moref::from_node)
+            .ok_or_else(|| {
+                Error::new(
+                    Kind::Fault,
+                    format!("lease {moref} names no virtual machine"),
+                )
+            })?;
+        let urls = info.children_named("deviceUrl").map(device_url).collect();
+        let percent = Arc::new(AtomicU32::new(0));
+        let (tell, broken) = watch::channel(None);
+        let keeper = session.spawn(keep(
+            session.clone(),
+            moref.clone(),
+            timeout,
+            percent.clone(),
+            tell,
+        ));
+        self.over = true;
+        Ok(Lease {
+            cleanup: self.cleanup.clone(),
+            session,
+            moref,
+            entity,
+            urls,
+            percent,
+            broken,
+            keeper,
+            over: false,
+        })
+    }
+}
+
+impl Lease {
+    /// The virtual machine it is about.
+    pub fn entity(&self) -> &Moref {
+        &self.entity
+    }
+
+    /// The URL of the disk in `slot` ([`super::device::Disk::slot`]).
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`] when the lease does not carry that disk.
+    pub fn disk_url(&self, slot: &str) -> Result<&DeviceUrl> {
+        let disks: Vec<&DeviceUrl> = self.urls.iter().filter(|url| url.disk).collect();
+        let suffix = format!("/{slot}");
+        let named = disks.iter().find(|url| url.key.ends_with(&suffix));
+        match (named, disks.as_slice()) {
+            (Some(url), _) => Ok(url),
+            // A lease of one disk can only mean that one, however it spells the key.
+            (None, [only]) => Ok(only),
+            _ => Err(Error::new(
+                Kind::NotFound,
+                format!(
+                    "lease {} has no URL for {slot}, but {:?}",
+                    self.moref,
+                    disks.iter().map(|url| &url.key).collect::<Vec<_>>()
+                ),
+            )),
+        }
+    }
+
+    /// What the next renewal tells the server; people see it in vCenter's task list.
+    pub fn percent(&self) -> Arc<AtomicU32> {
+        self.percent.clone()
+    }
+
+    /// Resolves when the lease is lost, with the reason.
+    pub fn lost(&self) -> impl Future<Output = Error> + Send + 'static {
+        let mut broken = self.broken.clone();
+        let moref = self.moref.clone();
+        async move {
+            let told = broken.wait_for(Option::is_some).await.map(|r| r.clone());
+            let reason = match told {
+                Ok(reason) => reason.unwrap_or_default(),
+                // The keeper ended without a word: the lease was given up by its owner.
+                Err(_) => std::future::pending().await,
+            };
+            Error::new(Kind::Connection, format!("lease {moref} is lost: {reason}")).retryable()
+        }
+    }
+
+    /// What the server says of the disks moved; empty where it does not say.
+    ///
+    /// # Errors
+    /// Those of the request, but that the server does not know it.
+    pub fn manifest(&self) -> impl Future<Output = Result<Vec<ManifestEntry>>> + Send + 'static {
+        let (session, moref) = (self.session.clone(), self.moref.clone());
+        async move {
+            let answer = session
+                .call_idempotent(&moref, "HttpNfcLeaseGetManifest", Vec::new())
+                .await;
+            match answer {
+                Ok(answer) => Ok(answer
+                    .children_named("returnval")
+                    .filter(|entry| is_disk(entry))
+                    .map(manifest_entry)
+                    .collect()),
+                Err(error) if error.kind() == Kind::Unsupported => Ok(Vec::new()),
+                Err(error) => Err(error.context(format_args!("manifest of lease {moref}"))),
+            }
+        }
+    }
+
+    /// Tells the server that all is well, once, and waits until the lease is done.
+    ///
+    /// # Errors
+    /// Those of the request; the lease is aborted then.
+    pub async fn complete(mut self) -> Result<()> {
+        self.keeper.abort();
+        self.session
+            .call(&self.moref, "HttpNfcLeaseComplete", Vec::new())
+            .await
+            .with_context(|| format!("complete lease {}", self.moref))?;
+        self.over = true;
+        Ok(())
+    }
+
+    /// Gives the lease up. The server unlocks the virtual machine, and removes an imported one.
+    pub async fn abort(mut self) {
+        self.keeper.abort();
+        self.over = true;
+        abort(&self.session, &self.moref).await;
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.keeper.abort();
+        if !self.over {
+            abort_later(&self.cleanup, &self.session, &self.moref);
+        }
+    }
+}
+
+async fn abort(session: &Session, moref: &Moref) {
+    if let Err(error) = session.call(moref, "HttpNfcLeaseAbort", Vec::new()).await {
+        // It may be over already; if not, it times out by itself.
+        session
+            .log()
+            .record(Level::Warn, || format!("abort lease {moref}: {error}"));
+    }
+}
+
+fn abort_later(cleanup: &Cleanup, session: &Session, moref: &Moref) {
+    let (session_then, moref) = (session.clone(), moref.clone());
+    cleanup.spawn(session, async move { abort(&session_then, &moref).await });
+}
+
+/// Renews the lease until it is aborted; a renewal that cannot be had in the lease's life time,
+/// or that the server refuses, is the end of the lease.
+async fn keep(
+    session: Session,
+    moref: Moref,
+    timeout: Duration,
+    percent: Arc<AtomicU32>,
+    tell: watch::Sender<Option<String>>,
+) {
+    let interval = (timeout / RENEWALS_PER_TIMEOUT).max(SHORTEST_RENEWAL);
+    let mut renewed = Instant::now();
+    loop {
+        tokio::time::sleep(interval).await;
+        let percent = percent.load(Ordering::Relaxed).min(100);
+        let renewal = session.call_idempotent(
+            &moref,
+            "HttpNfcLeaseProgress",
+            vec![Element::new("percent").text(percent)],
+        );
+        let error = match tokio::time::timeout(timeout, renewal).await {
+            Ok(Ok(_)) => {
+                renewed = Instant::now();
+                continue;
+            }
+            Ok(Err(error)) => error,
+            Err(_) => Error::new(Kind::Stalled, "no answer").retryable(),
+        };
+        session
+            .log()
+            .record(Level::Warn, || format!("renew lease {moref}: {error}"));
+        let hopeless = !error.is_retryable() && error.kind() != Kind::Connection;
+        if hopeless || renewed.elapsed() >= timeout {
+            // Nobody listens when the lease has just been dropped.
+            let _ = tell.send(Some(error.to_string()));
+            return;
+        }
+    }
+}
+
+fn lease_error(error: Option<&Node>) -> Error {
+    match error {
+        Some(fault) => super::fault::localized(fault).context("the server reports"),
+        None => Error::new(
+            Kind::Fault,
+            "the server reports an error and does not say which",
+        ),
+    }
+}
+
+fn device_url(node: &Node) -> DeviceUrl {
+    let text = |name: &str| node.text_at(name).unwrap_or_default().to_owned();
+    DeviceUrl {
+        key: text("key"),
+        url: text("url"),
+        thumbprint: text("sslThumbprint"),
+        disk: is_disk(node),
+    }
+}
+
+/// Leases carry other files, too (NVRAM). Servers that do not say have nothing but disks.
+fn is_disk(node: &Node) -> bool {
+    node.child("disk").is_none() || node.flag_at("disk")
+}
+
+fn manifest_entry(node: &Node) -> ManifestEntry {
+    let text = |name: &str| {
+        node.text_at(name)
+            .filter(|text| !text.is_empty())
+            .map(str::to_owned)
+    };
+    ManifestEntry {
+        key: text("key").unwrap_or_default(),
+        sha1: text("sha1"),
+        checksum: text("checksumType").zip(text("checksum")),
+        size: node.parse_at("size").unwrap_or(0),
+        capacity: node.parse_at("capacity"),
+    }
+}

@@ -1,0 +1,134 @@
+//! In, again, and out.
+
+use crate::error::{Context, Error, Kind, Result};
+use crate::log::Level;
+use crate::transport::soap::Element;
+use crate::vsphere::endpoint::{Call, secret_of, service_instance, session_cookie};
+use crate::vsphere::fault;
+use crate::vsphere::session::{About, Session, Shared};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
+use tokio::time::sleep;
+use zeroize::Zeroizing;
+
+/// Shorter intervals would only keep the server busy.
+const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+
+impl Session {
+    /// Logs in again, unless another call did since `lost`.
+    pub(super) async fn renew(&self, lost: u64) -> Result<()> {
+        let mut login = self.shared.login.lock().await;
+        if self.live_cookie()?.generation != lost {
+            return Ok(());
+        }
+        if let Some(refused) = &login.refused {
+            return Err(Error::new(Kind::Auth, refused.clone()));
+        }
+        self.log().record(Level::Warn, || {
+            "the server has lost the session: logging in again".into()
+        });
+        let renewed = self.log_in(None).await.context("log in again");
+        if let Err(error) = &renewed
+            && error.kind() == Kind::Auth
+        {
+            login.refused = Some(error.to_string());
+        }
+        renewed
+    }
+
+    pub(super) async fn log_in(&self, cookie: Option<Zeroizing<String>>) -> Result<()> {
+        let shared = &*self.shared;
+        let arguments = [
+            Element::new("userName").text(&shared.username),
+            Element::new("password").text(shared.password.as_str()),
+        ];
+        let call = Call {
+            this: &shared.content.session_manager,
+            method: "Login",
+            arguments: &arguments,
+            cookie: cookie.as_ref().map(|cookie| cookie.as_str()),
+            operation: self.operation.as_deref(),
+        };
+        let reply = shared.endpoint.call(&shared.endpoint.action, call).await?;
+        if let Err(fault) = &reply.outcome {
+            return Err(
+                fault::of_call(fault).context(format_args!("log in as {}", shared.username))
+            );
+        }
+        // The server names the cookie with its first answer, or again with this one.
+        let Some(text) = session_cookie(&reply.cookies).or(cookie) else {
+            let message = "log in: the server gave no session cookie";
+            return Err(Error::new(Kind::Fault, message));
+        };
+        self.log().hide(secret_of(&text));
+        let mut known = shared
+            .cookie
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
+        known.text = text;
+        known.generation += 1;
+        drop(known);
+        self.log().record(Level::Info, || {
+            let About { name, version, .. } = &shared.content.about;
+            format!(
+                "logged in to {} ({name} {version}) as {}",
+                shared.authority.0, shared.username
+            )
+        });
+        Ok(())
+    }
+
+    /// Touches the session each `interval`, from a task that ends with the last clone.
+    pub(super) fn keep_alive(&self, interval: Duration) {
+        let shared = Arc::downgrade(&self.shared);
+        let task = self.spawn(async move {
+            loop {
+                sleep(interval.max(SHORTEST_INTERVAL)).await;
+                let Some(session) = Session::upgrade(&shared) else {
+                    return;
+                };
+                session.touch().await;
+            }
+        });
+        // Only ever set here.
+        let _ = self.shared.keepalive.set(task.abort_handle());
+    }
+
+    fn upgrade(shared: &Weak<Shared>) -> Option<Session> {
+        Some(Session {
+            shared: shared.upgrade()?,
+            operation: None,
+        })
+    }
+
+    async fn touch(&self) {
+        let touched = self
+            .call_idempotent(&service_instance(), "CurrentTime", Vec::new())
+            .await;
+        if let Err(error) = touched {
+            self.log()
+                .record(Level::Warn, || format!("keep the session alive: {error}"));
+        }
+    }
+
+    /// Logs out, once; every call after that is refused here.
+    pub async fn logout(&self) {
+        let shared = &*self.shared;
+        if shared.ended.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        if let Some(keepalive) = shared.keepalive.get() {
+            keepalive.abort();
+        }
+        // Whoever is logging in just now would leave another session behind.
+        let _login = shared.login.lock().await;
+        let manager = &shared.content.session_manager;
+        let cookie = self.current_cookie();
+        let logged_out = self.attempt(&cookie, manager, "Logout", &[]).await;
+        self.log().record(Level::Info, || match logged_out {
+            Ok(_) => "logged out".into(),
+            Err(error) => format!("the session is left to end by itself: {error}"),
+        });
+    }
+}

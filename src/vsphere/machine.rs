@@ -1,0 +1,212 @@
+//! Verbs on virtual machines: create, import, export, reconfigure, destroy.
+
+use super::placement::Site;
+use super::{Moref, Session, device, task};
+use crate::error::{Context, Error, Kind, Result};
+use crate::transport::soap::Element;
+use crate::volume::{AdapterType, DiskType};
+
+/// A virtual machine to be made: powered off, one empty disk, one controller.
+#[derive(Clone, Debug)]
+pub struct NewMachine {
+    /// Its name.
+    pub name: String,
+    /// The volume's id.
+    pub instance_uuid: Option<String>,
+    /// The disk's size in bytes.
+    pub capacity: u64,
+    /// How the disk is allocated.
+    pub disk_type: DiskType,
+    /// The disk's controller.
+    pub adapter: AdapterType,
+    /// The id of a storage profile.
+    pub profile: Option<String>,
+    /// Extra configuration.
+    pub extra_config: Vec<(String, String)>,
+}
+
+/// Up to here the oldest hardware every supported host runs is enough.
+const LARGEST_DISK_OF_VMX_08: u64 = (2 << 40) - 512;
+
+impl NewMachine {
+    /// The `VirtualMachineConfigSpec`, in the order of the schema.
+    fn config(&self, name: &str, site: &Site) -> Element {
+        let version = if self.capacity > LARGEST_DISK_OF_VMX_08 {
+            "vmx-10"
+        } else {
+            "vmx-08"
+        };
+        let mut config = Element::new(name)
+            .with_text("name", &self.name)
+            .with_text("version", version)
+            .maybe(
+                self.instance_uuid
+                    .as_ref()
+                    .map(|id| Element::new("instanceUuid").text(id)),
+            )
+            .with_text("guestId", "otherGuest")
+            .with(
+                Element::new("files")
+                    .with_text("vmPathName", format_args!("[{}]", site.datastore_name)),
+            )
+            .with_text("numCPUs", 1)
+            .with_text("memoryMB", 128);
+        let profile_id = self.profile.as_deref();
+        for change in device::new_disk(self.capacity, self.disk_type, self.adapter, profile_id) {
+            config = config.with(change);
+        }
+        for (key, value) in &self.extra_config {
+            config = config.with(extra_config(key, value));
+        }
+        config.maybe(profile_id.map(|id| profile("vmProfile", id)))
+    }
+}
+
+/// A storage profile, as the element `name`.
+pub(super) fn profile(name: &str, id: &str) -> Element {
+    Element::typed(name, "VirtualMachineDefinedProfileSpec").with_text("profileId", id)
+}
+
+fn extra_config(key: &str, value: &str) -> Element {
+    Element::new("extraConfig").with_text("key", key).with(
+        Element::new("value")
+            .attribute("xsi:type", "xsd:string")
+            .text(value),
+    )
+}
+
+/// Makes a virtual machine with an empty disk.
+///
+/// # Errors
+/// [`Kind::Exists`] when the name is taken, [`Kind::NoSpace`], and what else the server answers.
+pub async fn create(session: Session, new: NewMachine, site: Site) -> Result<Moref> {
+    let what = format!(
+        "create virtual machine {:?} on {}",
+        new.name, site.datastore_name
+    );
+    let arguments = vec![
+        new.config("config", &site),
+        Element::moref("pool", &site.resource_pool),
+    ];
+    let arguments = with_host(arguments, &site);
+    let attempt = async {
+        let answer = session
+            .call(&site.folder, "CreateVM_Task", arguments)
+            .await?;
+        task::finish(&session, &super::returned(&answer)?).await
+    };
+    attempt
+        .await
+        .and_then(|result| {
+            result
+                .as_ref()
+                .and_then(Moref::from_node)
+                .ok_or_else(|| Error::new(Kind::Fault, "the task names no virtual machine"))
+        })
+        .context(what)
+}
+
+/// Asks for the lease under which a virtual machine with one disk is imported.
+///
+/// # Errors
+/// As [`create`].
+pub async fn import(session: Session, new: NewMachine, site: Site) -> Result<Moref> {
+    let what = format!(
+        "import virtual machine {:?} to {}",
+        new.name, site.datastore_name
+    );
+    let arguments = vec![
+        Element::typed("spec", "VirtualMachineImportSpec").with(new.config("configSpec", &site)),
+        Element::moref("folder", &site.folder),
+    ];
+    session
+        .call(
+            &site.resource_pool,
+            "ImportVApp",
+            with_host(arguments, &site),
+        )
+        .await
+        .and_then(|answer| super::returned(&answer))
+        .context(what)
+}
+
+/// Asks for the lease under which the disks of a virtual machine are exported.
+///
+/// # Errors
+/// [`Kind::InvalidState`] while it runs or is busy, and what else the server answers.
+pub async fn export(session: Session, moref: Moref) -> Result<Moref> {
+    session
+        .call(&moref, "ExportVm", Vec::new())
+        .await
+        .and_then(|answer| super::returned(&answer))
+        .with_context(|| format!("export virtual machine {moref}"))
+        .map_err(|error| error.with_object(&moref.value))
+}
+
+fn with_host(mut arguments: Vec<Element>, site: &Site) -> Vec<Element> {
+    arguments.extend(site.host.as_ref().map(|host| Element::moref("host", host)));
+    arguments
+}
+
+/// What a reconfiguration changes; the server applies all of it or nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Changes {
+    /// The new name.
+    pub name: Option<String>,
+    /// The new instance UUID.
+    pub instance_uuid: Option<String>,
+    /// Device changes, in order.
+    pub devices: Vec<Element>,
+    /// Extra configuration; an empty value removes the key.
+    pub extra_config: Vec<(String, String)>,
+    /// The id of a storage profile.
+    pub profile: Option<String>,
+}
+
+/// Applies `changes` in one atomic ReconfigVM_Task.
+///
+/// # Errors
+/// What the server answers; nothing is changed then, unless the answer was lost.
+pub async fn reconfigure(session: Session, moref: Moref, changes: Changes) -> Result<()> {
+    let mut spec = Element::new("spec")
+        .maybe(changes.name.map(|name| Element::new("name").text(name)))
+        .maybe(
+            changes
+                .instance_uuid
+                .map(|id| Element::new("instanceUuid").text(id)),
+        );
+    for change in changes.devices {
+        spec = spec.with(change);
+    }
+    for (key, value) in &changes.extra_config {
+        spec = spec.with(extra_config(key, value));
+    }
+    let spec = spec.maybe(changes.profile.map(|id| profile("vmProfile", &id)));
+    verb(session, moref, "ReconfigVM_Task", vec![spec], "reconfigure").await
+}
+
+/// Destroys a virtual machine with the disks attached to it.
+///
+/// # Errors
+/// What the server answers.
+pub async fn destroy(session: Session, moref: Moref) -> Result<()> {
+    verb(session, moref, "Destroy_Task", Vec::new(), "destroy").await
+}
+
+async fn verb(
+    session: Session,
+    moref: Moref,
+    method: &str,
+    arguments: Vec<Element>,
+    what: &str,
+) -> Result<()> {
+    let attempt = async {
+        let answer = session.call(&moref, method, arguments).await?;
+        task::finish(&session, &super::returned(&answer)?).await
+    };
+    attempt
+        .await
+        .map(drop)
+        .with_context(|| format!("{what} virtual machine {moref}"))
+        .map_err(|error| error.with_object(&moref.value))
+}

@@ -1,0 +1,103 @@
+//! Tasks: what the server does for longer than a call.
+
+use crate::error::{Error, Kind, Result};
+use crate::transport::soap::Node;
+use crate::vsphere::property::Properties;
+use crate::vsphere::{Moref, Session, fault, property};
+
+/// Waits until the task is done and returns its result, where it has one.
+///
+/// # Errors
+/// The task's own fault; those of [`property::wait`], after which the task may still go on.
+pub async fn finish(session: &Session, task: &Moref) -> Result<Option<Node>> {
+    property::wait(session, task, &["info"], outcome).await
+}
+
+/// What came of the task, once it has.
+fn outcome(properties: &Properties) -> Result<Option<Option<Node>>> {
+    let Some(info) = properties.get("info") else {
+        return Err(Error::new(Kind::Fault, "there is a task without info"));
+    };
+    match info.text_at("state").map(str::trim) {
+        Some("queued" | "running") => Ok(None),
+        Some("success") => Ok(Some(info.child("result").cloned())),
+        Some("error") => {
+            let empty = Node::default();
+            let error = fault::localized(info.child("error").unwrap_or(&empty));
+            let entity = info.text_at("entity").unwrap_or_default();
+            let entity = info.text_at("entityName").unwrap_or(entity);
+            Err(error.context(format_args!("{} of {entity}", name_of(info))))
+        }
+        other => {
+            let state = other.unwrap_or("nothing");
+            let message = format!("the task's state is {state}");
+            Err(Error::new(Kind::Fault, message))
+        }
+    }
+}
+
+/// `CreateVM_Task`, or what else the server calls it.
+fn name_of(info: &Node) -> &str {
+    let names = ["name", "descriptionId"].into_iter();
+    let mut names = names.filter_map(|field| info.text_at(field));
+    names.find(|name| !name.is_empty()).unwrap_or("a task")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::transport::soap::parse_node;
+
+    fn properties(info: &str) -> Properties {
+        let mut properties = Properties::default();
+        properties.set("info", Some(parse_node(&format!("<val>{info}</val>"))));
+        properties
+    }
+
+    #[test]
+    fn a_task_is_waited_for_while_it_is_queued_or_runs() {
+        for state in ["queued", "running"] {
+            let properties = properties(&format!("<state>{state}</state>"));
+            assert!(outcome(&properties).unwrap().is_none());
+        }
+    }
+
+    #[test]
+    fn a_finished_task_has_a_result_or_none() {
+        let done =
+            properties("<state>success</state><result type=\"VirtualMachine\">vm-7</result>");
+        let result = outcome(&done).unwrap().unwrap().unwrap();
+        assert_eq!(
+            Moref::from_node(&result),
+            Some(Moref::new("VirtualMachine", "vm-7"))
+        );
+        let done = properties("<state>success</state>");
+        assert_eq!(outcome(&done).unwrap(), Some(None));
+    }
+
+    #[test]
+    fn a_failed_task_is_its_fault() {
+        let failed = properties(
+            "<name>CreateVM_Task</name><entity type=\"Folder\">group-v3</entity><state>error</state>\
+             <error><fault xsi:type=\"DuplicateName\"><name>v1</name>\
+             <object type=\"VirtualMachine\">vm-1</object></fault>\
+             <localizedMessage>The name 'v1' already exists.</localizedMessage></error>",
+        );
+        let error = outcome(&failed).unwrap_err();
+        assert_eq!(error.kind(), Kind::Exists);
+        assert_eq!(error.fault(), Some("DuplicateName"));
+        assert_eq!(error.object(), Some("vm-1"));
+        assert_eq!(
+            error.message(),
+            "CreateVM_Task of group-v3: DuplicateName: The name 'v1' already exists. \
+             [object VirtualMachine vm-1]"
+        );
+    }
+
+    #[test]
+    fn a_state_that_no_task_has_is_an_error() {
+        assert!(outcome(&properties("<state>odd</state>")).is_err());
+        assert!(outcome(&properties("")).is_err());
+        assert!(outcome(&Properties::default()).is_err());
+    }
+}

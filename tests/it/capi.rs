@@ -1,0 +1,199 @@
+//! The C face as C sees it: compiled, linked, installed, and run under tools that see every byte.
+
+use crate::stage::{C99, compile, pkg_config, root, run, scratch, stage, succeeds, text};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const ARGUMENTS: &str = "tests/c/arguments.c";
+
+/// What a C program that has nothing but the static archive links besides.
+const STATIC_LIBRARIES: [&str; 7] = [
+    "-lgcc_s",
+    "-lutil",
+    "-lrt",
+    "-lpthread",
+    "-lm",
+    "-ldl",
+    "-lc",
+];
+
+#[test]
+fn the_header_is_c99_without_holes() {
+    let flags = [&C99[..], &["-Wpadded", "-Wno-missing-field-initializers"]].concat();
+    compile("gcc", &flags, "tests/c/header.c", &[]);
+}
+
+#[test]
+fn the_header_is_cpp11() {
+    let flags = [
+        "-xc++",
+        "-std=c++11",
+        "-Wall",
+        "-Wextra",
+        "-Wpedantic",
+        "-Werror",
+        "-Wno-missing-field-initializers",
+    ];
+    compile("g++", &flags, "tests/c/header.c", &[]);
+}
+
+fn symbols(command: &mut Command) -> BTreeSet<String> {
+    succeeds(command)
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace().rev();
+            let name = words.next()?;
+            // Weak ones could clash as well as strong ones.
+            let kind = words.next()?;
+            ("ABCDGRSTVW".contains(kind) && kind.len() == 1).then(|| name.to_owned())
+        })
+        .collect()
+}
+
+fn declared() -> BTreeSet<String> {
+    let header = std::fs::read_to_string(root().join("include/vmdk_backup.h")).unwrap();
+    header
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//") && line.contains('('))
+        .filter_map(|line| {
+            let name = line.split('(').next()?;
+            let name = name.rsplit([' ', '*']).next()?;
+            name.starts_with("vmdk_").then(|| name.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn the_shared_object_exports_what_the_header_declares() {
+    let object = stage().join("lib/libvmdk_backup.so");
+    let exported = symbols(Command::new("nm").args(["-D", "--defined-only"]).arg(object));
+    assert!(exported.len() > 20, "{exported:?}");
+    assert_eq!(exported, declared());
+}
+
+#[test]
+fn the_archive_has_no_other_global_symbol() {
+    let archive = stage().join("lib/libvmdk_backup.a");
+    let global = symbols(Command::new("nm").args(["-g", "--defined-only"]).arg(archive));
+    assert_eq!(global, declared());
+}
+
+#[test]
+fn the_shared_object_bears_its_abi_and_cannot_be_unloaded() {
+    let object = stage().join("lib/libvmdk_backup.so");
+    let dynamic = succeeds(Command::new("readelf").arg("-dW").arg(&object));
+    let (major, minor) = (env!("CARGO_PKG_VERSION_MAJOR"), env!("CARGO_PKG_VERSION_MINOR"));
+    let abi = match major {
+        "0" => format!("0.{minor}"),
+        _ => major.to_owned(),
+    };
+    let soname = format!("[libvmdk_backup.so.{abi}]");
+    assert!(dynamic.contains(&soname), "{soname}: {dynamic}");
+    assert!(dynamic.contains("NODELETE"), "{dynamic}");
+    let file = std::fs::canonicalize(object).unwrap();
+    let name = format!("libvmdk_backup.so.{}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(file.file_name().unwrap(), name.as_str());
+}
+
+#[test]
+fn pkg_config_knows_the_version() {
+    assert_eq!(pkg_config(&["--modversion"]), [env!("CARGO_PKG_VERSION")]);
+}
+
+fn check_arguments(program: &mut Command) {
+    let directory = tempfile::tempdir().unwrap();
+    let output = run(program.arg(directory.path()));
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "good\n");
+}
+
+#[test]
+fn arguments_that_cannot_be_meant_are_refused_by_name() {
+    check_arguments(&mut Command::new(compile("gcc", &C99, ARGUMENTS, &[])));
+}
+
+#[test]
+fn the_static_archive_does_the_same() {
+    let program = scratch().join("arguments-static");
+    succeeds(
+        Command::new("gcc")
+            .args(C99)
+            .arg(root().join(ARGUMENTS))
+            .args(pkg_config(&["--cflags"]))
+            .arg(stage().join("lib/libvmdk_backup.a"))
+            .args(STATIC_LIBRARIES)
+            .arg("-o")
+            .arg(&program),
+    );
+    check_arguments(&mut Command::new(program));
+}
+
+#[test]
+fn valgrind_sees_no_error_and_no_leak() {
+    let program = compile("gcc", &C99, ARGUMENTS, &[]);
+    check_arguments(
+        Command::new("valgrind")
+            .args(["--quiet", "--error-exitcode=99", "--leak-check=full"])
+            .arg("--errors-for-leak-kinds=definite,indirect")
+            .arg(program),
+    );
+}
+
+/// The archive and the sanitizer's own library, both built for AddressSanitizer.
+fn sanitized() -> (PathBuf, PathBuf) {
+    let target = "x86_64-unknown-linux-gnu";
+    let built = scratch().with_file_name("asan");
+    succeeds(
+        Command::new(env!("CARGO"))
+            .args(["rustc", "--quiet", "--lib", "--crate-type", "staticlib"])
+            .args(["--target", target])
+            .env("CARGO_TARGET_DIR", &built)
+            // Compiling is most of this test's time, and the sanitizer's code most of that.
+            .args(["--config", "profile.dev.package.'*'.opt-level=0"])
+            // The sanitizer is an unstable flag of a stable compiler.
+            .env("RUSTC_BOOTSTRAP", "1")
+            .env("RUSTFLAGS", "-Zsanitizer=address")
+            .current_dir(root()),
+    );
+    let sysroot = succeeds(Command::new("rustc").args(["--print", "sysroot"]));
+    let runtime = Path::new(sysroot.trim())
+        .join("lib/rustlib")
+        .join(target)
+        .join("lib/librustc-stable_rt.asan.a");
+    (
+        built.join(target).join("debug/libvmdk_backup.a"),
+        runtime,
+    )
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn address_sanitizer_sees_no_error_and_no_leak() {
+    let (archive, runtime) = sanitized();
+    let object = scratch().join("arguments-asan.o");
+    let program = scratch().join("arguments-asan");
+    succeeds(
+        Command::new("gcc")
+            .args(C99)
+            .args(["-g", "-fsanitize=address", "-c"])
+            .arg(root().join(ARGUMENTS))
+            .args(pkg_config(&["--cflags"]))
+            .arg("-o")
+            .arg(&object),
+    );
+    succeeds(
+        Command::new("gcc")
+            .arg("-rdynamic")
+            .args([&object, &archive])
+            .arg("-Wl,--whole-archive")
+            .arg(runtime)
+            .arg("-Wl,--no-whole-archive")
+            .args(STATIC_LIBRARIES)
+            .arg("-o")
+            .arg(&program),
+    );
+    let inside = succeeds(Command::new("nm").arg(&program));
+    assert!(inside.contains("__asan_report_load"), "no sanitizer in it");
+    check_arguments(Command::new(program).env("ASAN_OPTIONS", "detect_leaks=1"));
+}

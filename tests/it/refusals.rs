@@ -1,0 +1,361 @@
+//! What cannot work ends in a clear error, and leaves server, service and temporary directory alone.
+
+use crate::fixture::{MIB, Memory, Scene, VOLUME_ID};
+use std::path::PathBuf;
+use vmdk_backup::client::Client;
+use vmdk_backup::error::{Error, Kind};
+use vmdk_backup::ops::{
+    BackupOptions, Common, RestoreOptions, Summary, backup_volume, restore_backup,
+};
+use vmdk_backup::service::Staging;
+use vmdk_backup::transport::tls::{Fingerprint, Trust};
+use vmdk_backup::volume::Volume;
+use vsphere_sim::{Options, VolumeSpec};
+
+struct Attempt<'a> {
+    scene: &'a Scene,
+    client: Client,
+    service: &'a Memory,
+    volume: Volume,
+    staging: Staging,
+    temp_dir: PathBuf,
+}
+
+impl<'a> Attempt<'a> {
+    fn new(scene: &'a Scene, service: &'a Memory) -> Self {
+        let temp_dir = scene.dir.path().join("temporary");
+        std::fs::create_dir_all(&temp_dir).unwrap();
+        Attempt {
+            scene,
+            client: scene.client(),
+            service,
+            volume: scene.volume(),
+            staging: Staging::Stream,
+            temp_dir,
+        }
+    }
+
+    fn common(&self) -> Common<'static> {
+        Common {
+            staging: Some(self.staging),
+            temp_dir: Some(self.temp_dir.clone()),
+            ..Common::default()
+        }
+    }
+
+    fn backup(&self, id: &str) -> Result<Summary, Error> {
+        let options = BackupOptions {
+            backup_id: id.into(),
+            common: self.common(),
+        };
+        backup_volume(&self.client, self.service, &self.volume, options)
+    }
+
+    fn restore(&self, id: &str) -> Result<Summary, Error> {
+        let options = RestoreOptions {
+            backup_id: id.into(),
+            common: self.common(),
+        };
+        restore_backup(&self.client, self.service, &self.volume, options)
+    }
+
+    /// Runs `operation`, which must fail as `kind` and change nothing.
+    fn refused(
+        &self,
+        kind: Kind,
+        words: &str,
+        operation: impl FnOnce(&Self) -> Result<Summary, Error>,
+    ) {
+        let state = self.scene.state();
+        let kept = self.service.kept.borrow().len();
+        let error = operation(self).expect_err(words);
+        assert_eq!(error.kind(), kind, "{error}");
+        assert!(error.to_string().contains(words), "{error}");
+        assert!(error.left_behind().is_empty(), "{error}");
+        assert_eq!(self.scene.state(), state, "after: {error}");
+        assert_eq!(self.service.kept.borrow().len(), kept, "after: {error}");
+        if self.temp_dir.exists() {
+            assert_eq!(
+                self.temp_dir.read_dir().unwrap().count(),
+                0,
+                "after: {error}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_wrong_password_is_auth() {
+    let scene = Scene::new(Options::default());
+    let mut options = scene.connect_options();
+    options.password = "wrong-pass".to_owned().into();
+    let error = Client::connect(options).err().unwrap();
+    assert_eq!(error.kind(), Kind::Auth, "{error}");
+    assert_eq!(error.fault(), Some("InvalidLogin"));
+    assert!(!error.to_string().contains("wrong-pass"));
+    assert_eq!(scene.sim.sessions(), 0);
+}
+
+#[test]
+fn a_wrong_certificate_is_tls_and_names_the_presented_one() {
+    let scene = Scene::new(Options::default());
+    let presented = scene.sim.fingerprint_sha256().to_owned();
+    for trust in [Trust::Pin(Fingerprint::Sha256([7; 32])), Trust::System] {
+        let mut options = scene.connect_options();
+        options.trust = trust;
+        let error = Client::connect(options).err().unwrap();
+        assert_eq!(error.kind(), Kind::Tls, "{error}");
+        assert!(error.to_string().contains(&presented), "{error}");
+    }
+    let recorded = scene.sim.requests();
+    assert!(recorded.iter().all(|request| request.method != "Login"));
+}
+
+#[test]
+fn a_pin_of_either_kind_is_enough() {
+    let scene = Scene::new(Options::default());
+    for pin in [scene.sim.fingerprint_sha256(), scene.sim.fingerprint_sha1()] {
+        let mut options = scene.connect_options();
+        options.trust = Trust::Pin(pin.parse().unwrap());
+        Client::connect(options).unwrap();
+    }
+}
+
+#[test]
+fn an_unknown_backing_is_not_found() {
+    let scene = Scene::new(Options::default());
+    let service = Memory::default();
+    let mut attempt = Attempt::new(&scene, &service);
+    attempt.volume = Volume {
+        moref: Some("vm-4711".into()),
+        ..Volume::default()
+    };
+    attempt.refused(Kind::NotFound, "vm-4711", |a| a.backup("b"));
+    attempt.volume = Volume {
+        name: "nobody".into(),
+        ..Volume::default()
+    };
+    attempt.refused(Kind::NotFound, "nobody", |a| a.backup("b"));
+}
+
+#[test]
+fn an_unknown_backup_is_not_found() {
+    let scene = Scene::new(Options::default());
+    let service = Memory::default();
+    let attempt = Attempt::new(&scene, &service);
+    attempt.refused(Kind::NotFound, "there is none", |a| a.restore("b"));
+}
+
+#[test]
+fn a_backup_id_that_is_taken_is_exists() {
+    let scene = Scene::new(Options::default());
+    let service = Memory::default();
+    let attempt = Attempt::new(&scene, &service);
+    attempt.backup("b").unwrap();
+    attempt.refused(Kind::Exists, "there is one", |a| a.backup("b"));
+}
+
+#[test]
+fn a_backup_id_is_no_path() {
+    let scene = Scene::new(Options::default());
+    let service = Memory::default();
+    let attempt = Attempt::new(&scene, &service);
+    for id in ["", "../b", "a/b", ".b", "a b", &"x".repeat(256)] {
+        attempt.refused(Kind::InvalidArgument, "backup id", |a| a.backup(id));
+        attempt.refused(Kind::InvalidArgument, "backup id", |a| a.restore(id));
+    }
+}
+
+#[test]
+fn a_backing_without_a_disk_is_not_found() {
+    let scene = Scene::new(Options::default());
+    let service = Memory::default();
+    let mut attempt = Attempt::new(&scene, &service);
+    let spec = VolumeSpec::new("diskless", MIB);
+    let vm = scene.sim.add_volume(&spec).unwrap();
+    let key = scene.sim.vm(&vm).unwrap().disks[0].key;
+    scene.sim.remove_disk(&vm, key).unwrap();
+    attempt.volume = Volume {
+        moref: Some(vm),
+        ..Volume::default()
+    };
+    attempt.refused(Kind::NotFound, "no disk", |a| a.backup("b"));
+}
+
+#[test]
+fn two_disks_need_a_choice() {
+    let scene = Scene::new(Options::default());
+    let service = Memory::default();
+    let mut attempt = Attempt::new(&scene, &service);
+    let spec = VolumeSpec::new("second", 2 * MIB);
+    let second = scene.sim.add_disk(&scene.vm, &spec).unwrap();
+    attempt.refused(Kind::InvalidArgument, "2 disks", |a| a.backup("b"));
+    attempt.volume.disk_key = Some(second);
+    assert_eq!(attempt.backup("second").unwrap().capacity, 2 * MIB);
+    attempt.volume.disk_key = Some(4711);
+    attempt.refused(Kind::NotFound, "4711", |a| a.backup("b"));
+}
+
+#[test]
+fn snapshots_forbid_a_restore_and_are_named() {
+    let scene = Scene::new(Options::default());
+    let service = Memory::default();
+    let attempt = Attempt::new(&scene, &service);
+    attempt.backup("b").unwrap();
+    scene.sim.add_snapshot(&scene.vm, "before-upgrade").unwrap();
+    attempt.refused(Kind::InvalidState, "before-upgrade", |a| a.restore("b"));
+}
+
+#[test]
+fn a_running_backing_is_refused() {
+    let scene = Scene::new(Options::default());
+    let service = Memory::default();
+    let attempt = Attempt::new(&scene, &service);
+    attempt.backup("b").unwrap();
+    scene.sim.set_power(&scene.vm, true).unwrap();
+    attempt.refused(Kind::InvalidState, "poweredOn", |a| a.backup("c"));
+    attempt.refused(Kind::InvalidState, "poweredOn", |a| a.restore("b"));
+}
+
+#[test]
+fn a_smaller_volume_is_refused() {
+    let scene = Scene::new(Options::default());
+    let service = Memory::default();
+    let mut attempt = Attempt::new(&scene, &service);
+    attempt.backup("b").unwrap();
+    attempt.volume = Volume {
+        name: "smaller".into(),
+        size_bytes: 8 * MIB,
+        ..Volume::default()
+    };
+    attempt.refused(Kind::InvalidArgument, "only 8388608", |a| a.restore("b"));
+    let small = VolumeSpec::new("small", 8 * MIB);
+    attempt.volume = Volume {
+        moref: Some(scene.sim.add_volume(&small).unwrap()),
+        ..Volume::default()
+    };
+    attempt.refused(Kind::InvalidArgument, "only 8388608", |a| a.restore("b"));
+}
+
+#[test]
+fn a_name_that_is_another_ones_is_exists() {
+    let scene = Scene::new(Options::default());
+    let service = Memory::default();
+    let mut attempt = Attempt::new(&scene, &service);
+    attempt.backup("b").unwrap();
+    let spec = VolumeSpec {
+        extra_config: vec![("cinder.volume.id".into(), VOLUME_ID.into())],
+        ..VolumeSpec::new("taken", 8 * MIB)
+    };
+    scene.sim.add_volume(&spec).unwrap();
+    attempt.volume = Volume {
+        name: "taken".into(),
+        id: Some("3f2504e0-4f89-41d3-9a0c-0305e82c3355".into()),
+        ..Volume::default()
+    };
+    attempt.refused(Kind::Exists, "taken", |a| a.restore("b"));
+}
+
+#[test]
+fn a_spoiled_backup_is_corrupt_before_the_old_disk_is_touched() {
+    let scene = Scene::new(Options::default());
+    let service = Memory::default();
+    let mut attempt = Attempt::new(&scene, &service);
+    attempt.backup("b").unwrap();
+    let good = service.kept.borrow()["b"].clone();
+    let length = good.stream.len();
+    type Spoil = Box<dyn Fn(&mut Vec<u8>)>;
+    let spoils: [(&str, Spoil); 6] = [
+        ("empty", Box::new(Vec::clear)),
+        ("no VMDK", Box::new(|s| s.fill(0x55))),
+        ("cut in the header", Box::new(|s| s.truncate(100))),
+        (
+            "cut in the middle",
+            Box::new(move |s| s.truncate(length / 2)),
+        ),
+        (
+            "without its end",
+            Box::new(move |s| s.truncate(length - 512)),
+        ),
+        ("one bit flipped", Box::new(move |s| s[length / 2] ^= 4)),
+    ];
+    for staging in [Staging::Stream, Staging::File] {
+        attempt.staging = staging;
+        for (name, spoil) in &spoils {
+            // With and without metadata: the stream alone gives it away, too.
+            for metadata in [true, false] {
+                service.spoil("b", |kept| {
+                    *kept = good.clone();
+                    spoil(&mut kept.stream);
+                    if !metadata {
+                        kept.metadata = None;
+                    }
+                });
+                println!("{name}, {staging:?}, metadata {metadata}");
+                attempt.refused(Kind::Corrupt, "restore of backup b", |a| a.restore("b"));
+            }
+        }
+    }
+}
+
+#[test]
+fn metadata_of_another_stream_is_corrupt() {
+    let scene = Scene::new(Options::default());
+    let service = Memory::default();
+    let attempt = Attempt::new(&scene, &service);
+    attempt.backup("b").unwrap();
+    let digest = |text: &str| -> String {
+        let json: serde_json::Value = serde_json::from_str(text).unwrap();
+        json["stream"]["sha256"].as_str().unwrap().to_owned()
+    };
+    service.spoil("b", |kept| {
+        let text = kept.metadata.take().unwrap();
+        kept.metadata = Some(text.replace(&digest(&text), &"0".repeat(64)));
+    });
+    attempt.refused(Kind::Corrupt, "SHA-256", |a| a.restore("b"));
+}
+
+#[test]
+fn a_service_that_fails_at_any_call_ends_the_operation_cleanly() {
+    let scene = Scene::new(Options::default());
+    let service = Memory::default();
+    let mut attempt = Attempt::new(&scene, &service);
+    for staging in [Staging::Stream, Staging::File] {
+        attempt.staging = staging;
+        service.calls.set(0);
+        service.fail_at.set(0);
+        let id = format!("good-{staging:?}");
+        attempt.backup(&id).unwrap();
+        let calls = service.calls.get();
+        assert!(calls >= 4, "create, write, set_metadata, commit");
+        for call in 1..=calls {
+            service.calls.set(0);
+            service.fail_at.set(call);
+            attempt.refused(Kind::Service, "failed on purpose", |a| a.backup("b"));
+        }
+        service.calls.set(0);
+        service.fail_at.set(0);
+        attempt.restore(&id).unwrap();
+        for call in 1..=service.calls.get() {
+            service.calls.set(0);
+            service.fail_at.set(call);
+            attempt.refused(Kind::Service, "failed on purpose", |a| a.restore(&id));
+        }
+    }
+}
+
+#[test]
+fn a_temporary_directory_that_is_missing_or_full_is_said_so() {
+    let scene = Scene::new(Options::default());
+    let service = Memory::default();
+    let mut attempt = Attempt::new(&scene, &service);
+    attempt.staging = Staging::File;
+    attempt.backup("b").unwrap();
+    attempt.temp_dir = "/nowhere/at/all".into();
+    attempt.refused(Kind::Io, "/nowhere/at/all", |a| a.backup("c"));
+    attempt.refused(Kind::Io, "/nowhere/at/all", |a| a.restore("b"));
+    // A pseudo file system has no room at all.
+    attempt.temp_dir = "/proc/self".into();
+    attempt.refused(Kind::NoSpace, "/proc/self", |a| a.backup("c"));
+    attempt.refused(Kind::NoSpace, "/proc/self", |a| a.restore("b"));
+}

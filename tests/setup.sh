@@ -1,0 +1,54 @@
+#!/bin/sh
+# Installs what the tests and the demo need beside Rust, or says what is missing.
+# Quick when all is there already. usage: tests/setup.sh demo | test
+set -eu
+
+job=${1:?usage: tests/setup.sh demo | test}
+missing=
+
+# need PROGRAM PACKAGE: the Debian package is wanted when the program is not there.
+need() {
+    command -v "$1" >/dev/null 2>&1 || missing="$missing $2"
+}
+
+need cc gcc
+need make make
+need pkg-config pkg-config
+need qemu-img qemu-utils
+need mkfs.ext4 e2fsprogs
+need objcopy binutils
+need curl curl
+need /usr/bin/time time
+if [ "$job" = test ]; then
+    need g++ g++
+    need valgrind valgrind
+    need python3 python3
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+    pkg-config --exists sqlite3 2>/dev/null || missing="$missing libsqlite3-dev"
+    [ -e /usr/lib/python3/dist-packages/VMDKstream.py ] || missing="$missing python3-vmdkstream"
+fi
+
+if [ -n "$missing" ]; then
+    sudo=
+    [ "$(id -u)" = 0 ] || sudo="sudo -n"
+    if command -v apt-get >/dev/null 2>&1 && $sudo true 2>/dev/null; then
+        echo "setup: installing$missing"
+        # shellcheck disable=SC2086 # each word is a package or a part of the command
+        { $sudo apt-get update -qq && DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq \
+            --no-install-recommends $missing; } >/dev/null
+    else
+        echo "setup: please install these Debian packages, or your system's equivalents:$missing" >&2
+        exit 1
+    fi
+fi
+
+command -v cargo >/dev/null 2>&1 || {
+    echo "setup: please install Rust 1.88 or newer (https://rustup.rs)" >&2
+    exit 1
+}
+if [ "$job" = test ]; then
+    command -v go >/dev/null 2>&1 || {
+        echo "setup: please install Go 1.25 or newer (https://go.dev/dl): the tests talk to programs written in it" >&2
+        exit 1
+    }
+fi
