@@ -1,0 +1,7 @@
+//! The simulator as a client sees it, on the wire and from behind.
+
+mod client;
+mod faults;
+mod inventory;
+mod leases;
+mod sessions;
