@@ -85,6 +85,7 @@ pub async fn dispatch(context: &mut Context, call: &Call) -> Answer {
         "WaitForUpdatesEx" | "WaitForUpdates" | "CheckForUpdates" => {
             update::wait(context, call).await
         }
+        "HttpNfcLeaseComplete" => lease::complete(context, call).await,
         _ => immediate(context, call),
     }
 }
@@ -143,7 +144,6 @@ fn immediate(context: &mut Context, call: &Call) -> Answer {
         "ExportSnapshot" => export::export_snapshot(context, call),
         "ImportVApp" => import::import_vapp(context, call),
         "HttpNfcLeaseProgress" => lease::progress(context, call),
-        "HttpNfcLeaseComplete" => lease::complete(context, call),
         "HttpNfcLeaseAbort" => lease::abort(context, call),
         "HttpNfcLeaseGetManifest" => lease::manifest(context, call),
         "HttpNfcLeaseSetManifestChecksumType" => lease::set_checksum_type(context, call),
