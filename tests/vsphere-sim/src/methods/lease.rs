@@ -57,6 +57,9 @@ pub async fn complete(context: &Context, call: &Call) -> Answer {
     let end = Instant::now() + LONGEST_ENDING;
     let mut changes = context.shared.changes();
     while transferring(context, call)? {
+        if let Ok(lease) = context.shared.read().lease_mut(&call.this) {
+            lease.completed_early = true;
+        }
         if timeout_at(end, changes.changed()).await.is_err() {
             break;
         }
