@@ -75,7 +75,7 @@ fn text(headers: &HeaderMap, name: &str) -> String {
 }
 
 /// The value of the session's cookie in a request.
-pub fn cookie_of(headers: &HeaderMap) -> Option<String> {
+fn cookie_of(headers: &HeaderMap) -> Option<String> {
     let all = headers
         .get_all(header::COOKIE)
         .iter()
@@ -88,7 +88,7 @@ pub fn cookie_of(headers: &HeaderMap) -> Option<String> {
         .map(|(_, value)| value.trim_matches('"').to_owned())
 }
 
-fn session_of(shared: &Arc<Shared>, headers: &HeaderMap) -> Option<String> {
+pub fn session_of(shared: &Arc<Shared>, headers: &HeaderMap) -> Option<String> {
     let cookie = cookie_of(headers)?;
     let mut world = shared.read();
     let now = world.clock.text();

@@ -2,6 +2,8 @@
 
 mod client;
 mod faults;
+mod files;
 mod inventory;
 mod leases;
+mod privileges;
 mod sessions;

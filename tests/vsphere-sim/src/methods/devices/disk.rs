@@ -61,10 +61,9 @@ impl Draft<'_> {
             });
         }
         if let Some(backing) = device.object("backing") {
-            let text = self.world.path_text(&disk.datastore, &disk.path);
-            if backing
-                .text("fileName")
-                .is_some_and(|name| !name.is_empty() && name != text)
+            let place = (disk.datastore.clone(), disk.path.clone());
+            let told = backing.text("fileName").filter(|name| !name.is_empty());
+            if told.is_some_and(|told| self.world.locate(told, None).ok().as_ref() != Some(&place))
             {
                 return Err(bad_spec(index, "the file of a disk cannot be changed"));
             }
