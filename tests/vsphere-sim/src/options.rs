@@ -84,6 +84,8 @@ pub struct Options {
     /// Whether an export also lists an NVRAM file that is no disk.
     pub export_nvram: bool,
     pub session_limit: usize,
+    /// How long a session may be idle before it ends.
+    pub session_timeout: Duration,
     pub expired_answer: ExpiredAnswer,
     /// Whether leases outlive the session that made them; a transfer under way goes on then.
     pub leases_survive_sessions: bool,
@@ -123,6 +125,7 @@ impl Default for Options {
             manifest: true,
             export_nvram: false,
             session_limit: 500,
+            session_timeout: Duration::from_secs(1800),
             expired_answer: ExpiredAnswer::Fault,
             leases_survive_sessions: false,
             page_size: 1000,

@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use vsphere_sim::{DataTrouble, Gate, Options, Simulator, Trouble, VolumeSpec};
+use vsphere_sim::{Gate, Options, Simulator, Trouble, VolumeSpec};
 
 fn entries(folder: &str) -> usize {
     fs::read_dir(folder).unwrap().count()
@@ -26,14 +26,11 @@ fn threads_sockets_and_files_go_with_the_simulator() {
             .unwrap();
         let key = simulator.vm(&vm).unwrap().disks[0].key;
         simulator.disk_sha256(&vm, key).unwrap();
-        // Somebody stands at a gate, and a transfer is planned to stall.
+        // Somebody stands at a gate.
         let gate = Gate::new();
         simulator
             .faults()
             .on_any_call(1, Trouble::Hold(gate.clone()));
-        simulator
-            .faults()
-            .on_export(1, Trouble::Data(0, DataTrouble::Stall(gate.clone())));
         let mut stream = TcpStream::connect(simulator.address()).unwrap();
         stream
             .write_all(b"POST /sdk HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n")

@@ -40,7 +40,7 @@ pub fn login(context: &mut Context, call: &Call) -> Answer {
     let key = world.open_session(user, &context.user_agent);
     let session = world.session(&key).ok_or_else(Fault::not_authenticated)?;
     context.new_cookie = Some(session.cookie.clone());
-    Ok(Some(session.describe().into()))
+    Ok(Some(session.describe(&world.clock).into()))
 }
 
 pub fn logout(context: &mut Context) -> Answer {

@@ -260,6 +260,7 @@ impl Controls {
         let mut world = self.shared.write();
         world.clock.advance(by);
         world.expire_leases();
+        world.expire_idle_sessions();
     }
 
     /// Fails a lease from the server's side.

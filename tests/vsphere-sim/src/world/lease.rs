@@ -199,7 +199,7 @@ impl World {
             .with("entity", &lease.machine)
             .with("deviceUrl", urls.collect::<Vec<Object>>())
             .with("totalDiskCapacityInKB", total / 1024)
-            .with("leaseTimeout", self.options.lease_timeout.as_secs())
+            .with("leaseTimeout", self.options.lease_timeout.as_secs().max(1))
     }
 
     /// The scheme and host of the URLs, and the thumbprint that goes with them.

@@ -1,5 +1,7 @@
 //! Sessions, and how strictly calls are read.
 
+use std::time::Duration;
+
 use vsphere_sim::{ExpiredAnswer, Options, Simulator};
 
 use crate::client::{Client, Site, element, one_property, options};
@@ -70,6 +72,17 @@ fn a_logout_ends_the_session() {
             .unwrap_err(),
         "NotAuthenticated"
     );
+}
+
+#[test]
+fn a_session_that_is_idle_for_too_long_ends() {
+    let site = Site::new();
+    site.simulator.advance_clock(Duration::from_secs(1799));
+    site.client.property("Folder", "group-d1", "name").unwrap();
+    site.simulator.advance_clock(Duration::from_secs(1799));
+    assert_eq!(site.simulator.sessions(), 1);
+    site.simulator.advance_clock(Duration::from_secs(2));
+    assert_eq!(site.simulator.sessions(), 0);
 }
 
 #[test]
