@@ -103,15 +103,23 @@ fn sessions_are_capped() {
 #[test]
 fn elements_out_of_their_order_are_refused() {
     let site = Site::new();
-    let spec = "<specSet><objectSet><obj type=\"Folder\">group-d1</obj></objectSet>\
-                <propSet><type>Folder</type><pathSet>name</pathSet></propSet></specSet><options></options>";
-    let fault = site.client.call(
-        "RetrievePropertiesEx",
-        "PropertyCollector",
-        "propertyCollector",
-        spec,
+    let retrieve = |set: &str| {
+        let spec = format!(
+            "<specSet><propSet><type>Folder</type>{set}</propSet>\
+             <objectSet><obj type=\"Folder\">group-d1</obj></objectSet></specSet><options></options>"
+        );
+        site.client.call(
+            "RetrievePropertiesEx",
+            "PropertyCollector",
+            "propertyCollector",
+            &spec,
+        )
+    };
+    retrieve("<all>false</all><pathSet>name</pathSet>").unwrap();
+    assert_eq!(
+        retrieve("<pathSet>name</pathSet><all>false</all>").unwrap_err(),
+        "InvalidRequest"
     );
-    assert_eq!(fault.unwrap_err(), "InvalidRequest");
 }
 
 #[test]
