@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use vsphere_sim::{DataTrouble, Fault, Gate, Trouble};
 
-use crate::client::{Site, THIN, element, request};
+use crate::client::{Site, THIN, element};
+use crate::http::request;
 
 const LIMIT: Duration = Duration::from_secs(20);
 
-fn current_time(site: &Site) -> std::io::Result<crate::client::Reply> {
+fn current_time(site: &Site) -> std::io::Result<crate::http::Reply> {
     site.client
         .soap("CurrentTime", "ServiceInstance", "ServiceInstance", "")
 }
@@ -173,7 +174,7 @@ fn a_lease_fails_on_its_way_to_ready() {
 }
 
 /// The stream of an export with something wrong, beside a good one of the same length.
-fn exported(trouble: Trouble) -> (crate::client::Reply, usize) {
+fn exported(trouble: Trouble) -> (crate::http::Reply, usize) {
     let site = Site::new();
     let vm = site.volume("v");
     let length = site.stream(&vm).len();

@@ -2,9 +2,10 @@
 
 use vsphere_sim::{DatastoreKind, DatastoreSpec, Options};
 
-use crate::client::{MIB, Site, element, options, request};
+use crate::client::{MIB, Site, element, options};
+use crate::http::request;
 
-fn get(site: &Site, path: &str, headers: &str) -> crate::client::Reply {
+fn get(site: &Site, path: &str, headers: &str) -> crate::http::Reply {
     let path = format!("/folder/{path}?dcPath=DC0&dsName=datastore1");
     let headers = format!("Cookie: {}\r\n{headers}", site.client.cookie);
     request(site.simulator.address(), "GET", &path, &headers, b"").unwrap()

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use vsphere_sim::{DiskType, Options};
 
-use crate::client::{Site, THIN, element, import_spec, options, request, wildcard};
+use crate::client::{Site, THIN, element, import_spec, options, wildcard};
+use crate::http::request;
 
 #[test]
 fn what_is_exported_can_be_imported_and_holds_the_same() {

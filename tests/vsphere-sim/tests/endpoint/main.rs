@@ -3,6 +3,7 @@
 mod client;
 mod faults;
 mod files;
+mod http;
 mod inventory;
 mod leases;
 mod privileges;
