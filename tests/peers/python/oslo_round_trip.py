@@ -8,7 +8,7 @@ import io
 import sys
 import tempfile
 
-from oslo_vmware import api, image_transfer, rw_handles, vim_util
+from oslo_vmware import api, exceptions, image_transfer, rw_handles, vim_util
 
 import round_trip
 
@@ -200,9 +200,12 @@ def run(options, wsdl, disk):
     put = site.import_disk(f"{options.name}-put", disk, "PUT")
     site.export(put, disk, size)
     site.task("Destroy_Task", put)
-    left = [machine.propSet[0].val for machine in site.all_of("VirtualMachine", ["name"])]
-    if any(name.startswith(options.name) for name in left):
-        raise AssertionError(f"machines are left: {left}")
+    try:
+        site.read(put, "name")
+    except exceptions.ManagedObjectNotFoundException:
+        pass
+    else:
+        raise AssertionError("a destroyed machine still has a name")
     site.session.logout()
 
 

@@ -97,8 +97,8 @@ def complex_type(name, elements, base=None):
 
 
 def array_type(name, item):
-    name = "ArrayOf" + name[0].upper() + name[1:]
-    return complex_type(name, [f'<element name="{name[7:]}" type="{item}" minOccurs="0" maxOccurs="unbounded"/>'])
+    items = f'<element name="{name}" type="{item}" minOccurs="0" maxOccurs="unbounded"/>'
+    return complex_type("ArrayOf" + name[0].upper() + name[1:], [items])
 
 
 def data_type(name, python_type):

@@ -3,6 +3,11 @@
 //! [`Simulator::start`] gives a vCenter or an ESXi host on the loopback: SOAP with types and order checked, sessions,
 //! tasks, leases, and data hosts with certificates of their own that take and give stream-optimized VMDKs. Whatever a
 //! server may do wrong is put into its [`FaultPlan`].
+//!
+//! `wire` knows the language (the tables of types, values, envelopes), `world` what there is (inventory, files, tasks,
+//! sessions, leases, all behind one lock that is never held while a disk's bytes move), `properties` how it is read,
+//! `methods` how it is changed, `http` the sockets. A method is a function in `methods`, a line in its `mod.rs` and a
+//! line in `wire/schema`; what it answers is written in the order of the tables, and refused where they do not have it.
 
 mod certificates;
 pub mod disk;

@@ -84,11 +84,19 @@ pub struct Options {
     /// Whether an export also lists an NVRAM file that is no disk.
     pub export_nvram: bool,
     pub session_limit: usize,
+    /// How long a session may be idle before it ends.
+    pub session_timeout: Duration,
     pub expired_answer: ExpiredAnswer,
     /// Whether leases outlive the session that made them; a transfer under way goes on then.
     pub leases_survive_sessions: bool,
     /// The most objects in one answer of the PropertyCollector, whatever the caller allows.
     pub page_size: usize,
+    /// Privileges that the user does not have, such as `VApp.Export`.
+    pub denied_privileges: Vec<String>,
+    /// Properties that the user may not read: a type and the beginning of a path, such as `VirtualMachine.config`.
+    pub forbidden_paths: Vec<String>,
+    /// Whether machines tell their files on vSAN datastores by the folders' internal names; both names lead there.
+    pub vsan_internal_paths: bool,
     /// Whether the endpoint also answers below `/sim`, where programs that are no tests look in and meddle.
     pub control: bool,
     /// Whether `VirtualDiskManager.CopyVirtualDisk_Task` takes a `destSpec`; not every server does.
@@ -117,9 +125,13 @@ impl Default for Options {
             manifest: true,
             export_nvram: false,
             session_limit: 500,
+            session_timeout: Duration::from_secs(1800),
             expired_answer: ExpiredAnswer::Fault,
             leases_survive_sessions: false,
             page_size: 1000,
+            denied_privileges: Vec::new(),
+            forbidden_paths: Vec::new(),
+            vsan_internal_paths: true,
             control: false,
             copy_dest_spec: true,
         }

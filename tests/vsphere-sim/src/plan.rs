@@ -1,5 +1,6 @@
 //! The plan of what goes wrong, and when: rules that wait for their call, task or transfer.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -165,6 +166,7 @@ pub struct Rule {
 struct Inner {
     rules: Vec<(Rule, u32)>,
     fired: usize,
+    gates: HashMap<String, Gate>,
 }
 
 /// The rules that are in force.
@@ -243,6 +245,15 @@ impl FaultPlan {
     /// Takes all rules away; whoever stands at a gate keeps standing there.
     pub fn clear(&self) {
         self.lock().rules.clear();
+    }
+
+    /// The gate of that name, made where there is none: for whoever cannot hold a gate itself.
+    pub fn gate(&self, name: &str) -> Gate {
+        self.lock()
+            .gates
+            .entry(name.to_owned())
+            .or_default()
+            .clone()
     }
 
     /// How many times a rule has struck.

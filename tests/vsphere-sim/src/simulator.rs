@@ -22,7 +22,7 @@ use crate::world::{DataHost, Shared, World};
 pub use controls::Controls;
 pub use view::{DiskView, LeaseView, VmView};
 
-/// How often leases are looked at for having run out.
+/// How often leases and sessions are looked at for having run out.
 const TICK: Duration = Duration::from_millis(50);
 
 /// A running vSphere endpoint. Dropping it stops its threads, closes its sockets and removes its files.
@@ -103,7 +103,7 @@ impl Simulator {
                 },
             ));
         }
-        runtime.spawn(watch_leases(shared.clone()));
+        runtime.spawn(watch_time(shared.clone()));
         drop(guard);
         Ok(Simulator {
             controls: Controls::new(shared),
@@ -176,12 +176,18 @@ impl Drop for Simulator {
     }
 }
 
-async fn watch_leases(shared: Arc<Shared>) {
+async fn watch_time(shared: Arc<Shared>) {
     let mut ticks = tokio::time::interval(TICK);
     loop {
         ticks.tick().await;
-        if shared.read().has_late_lease() {
-            shared.write().expire_leases();
+        let (late, idle) = {
+            let world = shared.read();
+            (world.has_late_lease(), world.has_idle_session())
+        };
+        if late || idle {
+            let mut world = shared.write();
+            world.expire_leases();
+            world.expire_idle_sessions();
         }
     }
 }

@@ -40,7 +40,7 @@ fn assert_succeeds(command: &mut Command) {
 }
 
 /// Runs a Python round trip against a simulator of its own.
-fn assert_python_agrees(script: &str, options: Options, more: &[&Path]) {
+fn assert_python_agrees(script: &str, options: Options, more: &[&Path]) -> Simulator {
     let password = options.password.clone();
     let user = options.username.clone();
     let simulator = Simulator::start(options).unwrap();
@@ -58,14 +58,23 @@ fn assert_python_agrees(script: &str, options: Options, more: &[&Path]) {
             .args(more)
             .env("VSPHERE_PASSWORD", password),
     );
-    assert_nothing_is_left(&simulator);
-}
-
-fn assert_nothing_is_left(simulator: &Simulator) {
     assert_eq!(simulator.sessions(), 0);
+    simulator
 }
 
-fn assert_govmomi_agrees(options: Options) {
+/// What peers with schemas of their own have sent must hold against ours.
+fn assert_requests_hold(simulator: &Simulator) {
+    let folder = tempfile::tempdir().unwrap();
+    let requests = simulator.requests();
+    let bodies = requests.iter().filter(|request| !request.body.is_empty());
+    for (number, request) in bodies.enumerate() {
+        let name = format!("{number:05}-{}.xml", request.method);
+        fs::write(folder.path().join(name), &request.body).unwrap();
+    }
+    assert_succeeds(python("schema/validate.py").arg(folder.path()));
+}
+
+fn assert_govmomi_agrees(options: Options) -> Simulator {
     let password = options.password.clone();
     let user = options.username.clone();
     let simulator = Simulator::start(options).unwrap();
@@ -81,7 +90,8 @@ fn assert_govmomi_agrees(options: Options) {
             .arg(simulator.ca_file())
             .env("VSPHERE_PASSWORD", password),
     );
-    assert_nothing_is_left(&simulator);
+    assert_eq!(simulator.sessions(), 0);
+    simulator
 }
 
 #[test]
@@ -95,10 +105,21 @@ fn pyvmomi_takes_a_disk_through_a_lone_host_and_back() {
 }
 
 #[test]
+fn pyvmomi_finds_a_vcenters_answers_right() {
+    assert_python_agrees("python/vmomi_inventory.py", Options::default(), &[]);
+}
+
+#[test]
+fn pyvmomi_finds_a_lone_hosts_answers_right() {
+    assert_python_agrees("python/vmomi_inventory.py", Options::esxi(), &[]);
+}
+
+#[test]
 fn oslo_vmware_takes_a_disk_through_a_vcenter_and_back() {
     let wsdl = installed().join("wsdl/vimService.wsdl");
     let more = [Path::new("--wsdl"), &wsdl];
-    assert_python_agrees("python/oslo_round_trip.py", Options::default(), &more);
+    let simulator = assert_python_agrees("python/oslo_round_trip.py", Options::default(), &more);
+    assert_requests_hold(&simulator);
 }
 
 #[test]
@@ -110,7 +131,8 @@ fn oslo_vmware_takes_a_disk_through_a_lone_host_and_back() {
 
 #[test]
 fn govmomi_takes_a_disk_through_a_vcenter_and_back() {
-    assert_govmomi_agrees(Options::default());
+    let simulator = assert_govmomi_agrees(Options::default());
+    assert_requests_hold(&simulator);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 
-use crate::plan::{At, DataTrouble, Rule, Trouble};
+use crate::plan::{At, DataTrouble, FaultPlan, Rule, Trouble};
 use crate::simulator::{Controls, VmView};
 use crate::wire::{Fault, schema};
 
@@ -28,7 +28,10 @@ const HELP: &str = "\
 /sim/advance?seconds=N                lets time pass
 /sim/fault?at=call|task|export|import[&method=NAME][&nth=N][&times=N]&trouble=WHAT
     WHAT: fault:NAME, fault-after:NAME, reply-lost, close, reset, status:N, status-after:N, html, truncated-xml,
-    lose-session, or for transfers OFFSET:close, :reset, :end, :flip, :too-long-N, :content-length-N, :answer-N
+    lose-session, hold:GATE, hold-reply:GATE,
+    or for transfers OFFSET:close, :reset, :end, :flip, :too-long-N, :content-length-N, :answer-N, :stall-GATE
+/sim/wait?gate=GATE[&seconds=N]       waits until something stands at the gate
+/sim/open?gate=GATE                   opens the gate
 /sim/clear-faults
 ";
 
@@ -45,14 +48,14 @@ pub async fn answer(request: &Request<Incoming>, entrance: &Entrance) -> Reply {
     })
 }
 
-fn query(text: &str) -> HashMap<String, String> {
+pub fn query(text: &str) -> HashMap<String, String> {
     let pairs = text.split('&').filter_map(|pair| pair.split_once('='));
     pairs
         .map(|(name, value)| (decoded(name), decoded(value)))
         .collect()
 }
 
-fn decoded(text: &str) -> String {
+pub fn decoded(text: &str) -> String {
     let mut bytes = Vec::new();
     let mut rest = text.as_bytes();
     while let Some((first, tail)) = rest.split_first() {
@@ -164,14 +167,25 @@ fn perform(controls: &Controls, path: &str, query: &Query) -> Result<String, Str
         }
         "expire" => controls.expire_sessions(),
         "advance" => controls.advance_clock(Duration::from_secs(number(query, "seconds", None)?)),
-        "fault" => controls.faults().add(rule(query)?),
+        "fault" => controls.faults().add(rule(controls, query)?),
         "clear-faults" => controls.faults().clear(),
+        "open" => controls.faults().gate(get(query, "gate")?).open(),
+        "wait" => {
+            let limit = Duration::from_secs(number(query, "seconds", Some(60))?);
+            if !controls
+                .faults()
+                .gate(get(query, "gate")?)
+                .wait_for_arrival(limit)
+            {
+                return Err("nothing came to the gate".to_owned());
+            }
+        }
         _ => return Err(format!("there is no {path}\n\n{HELP}")),
     }
     Ok(done())
 }
 
-fn rule(query: &Query) -> Result<Rule, String> {
+fn rule(controls: &Controls, query: &Query) -> Result<Rule, String> {
     let method = query.get("method").cloned();
     let at = match query.get("at").map_or("call", String::as_str) {
         "call" => At::Call(method),
@@ -180,7 +194,7 @@ fn rule(query: &Query) -> Result<Rule, String> {
         "import" => At::Import,
         other => return Err(format!("at={other} is not known")),
     };
-    let trouble = trouble(get(query, "trouble")?)?;
+    let trouble = trouble(get(query, "trouble")?, controls.faults())?;
     Ok(Rule {
         at,
         nth: number(query, "nth", Some(1))?,
@@ -189,7 +203,7 @@ fn rule(query: &Query) -> Result<Rule, String> {
     })
 }
 
-fn trouble(text: &str) -> Result<Trouble, String> {
+fn trouble(text: &str, plan: &FaultPlan) -> Result<Trouble, String> {
     let unknown = || format!("trouble={text} is not known");
     let (word, rest) = text.split_once(':').unwrap_or((text, ""));
     let status = || rest.parse().map_err(|_| unknown());
@@ -204,10 +218,13 @@ fn trouble(text: &str) -> Result<Trouble, String> {
         "html" => Trouble::Html,
         "truncated-xml" => Trouble::TruncatedXml,
         "lose-session" => Trouble::LoseSession,
+        "hold" => Trouble::Hold(plan.gate(rest)),
+        "hold-reply" => Trouble::HoldReply(plan.gate(rest)),
         offset => {
             let offset = offset.parse().map_err(|_| unknown())?;
             let (word, count) = rest.rsplit_once('-').unwrap_or((rest, ""));
             let data = match (rest, word) {
+                (_, "stall") => DataTrouble::Stall(plan.gate(count)),
                 ("close", _) => DataTrouble::Close,
                 ("reset", _) => DataTrouble::Reset,
                 ("end", _) => DataTrouble::End,
@@ -335,16 +352,20 @@ mod tests {
 
     #[test]
     fn troubles_are_read() {
-        assert!(matches!(trouble("status:503"), Ok(Trouble::Status(503))));
+        let plan = FaultPlan::default();
         assert!(matches!(
-            trouble("4096:flip"),
+            trouble("status:503", &plan),
+            Ok(Trouble::Status(503))
+        ));
+        assert!(matches!(
+            trouble("4096:flip", &plan),
             Ok(Trouble::Data(4096, DataTrouble::Flip))
         ));
         assert!(matches!(
-            trouble("0:too-long-12"),
+            trouble("0:too-long-12", &plan),
             Ok(Trouble::Data(0, DataTrouble::TooLong(12)))
         ));
-        assert!(trouble("colour").is_err());
-        assert!(trouble("fault:VirtualDisk").is_err());
+        assert!(trouble("colour", &plan).is_err());
+        assert!(trouble("fault:VirtualDisk", &plan).is_err());
     }
 }

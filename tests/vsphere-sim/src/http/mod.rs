@@ -2,6 +2,7 @@
 
 pub mod body;
 mod control;
+mod folder;
 pub mod line;
 pub mod nfc;
 pub mod sdk;
@@ -111,6 +112,15 @@ async fn answer(request: Request<Incoming>, line: Arc<Line>, entrance: Entrance)
     match path.as_str() {
         "/sdk" | "/sdk/" => sdk::answer(request, &line, &entrance).await,
         "/sdk/vimServiceVersions.xml" => Ok(xml(StatusCode::OK, sdk::VERSIONS.to_owned())),
+        path if path.starts_with("/folder/") => {
+            record(
+                &entrance,
+                &request,
+                request.method().as_str(),
+                String::new(),
+            );
+            folder::answer(&request, &line, &entrance)
+        }
         path if path.starts_with("/sim/") && entrance.shared.read().options.control => {
             control::answer(&request, &entrance).await
         }

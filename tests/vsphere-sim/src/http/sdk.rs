@@ -56,7 +56,9 @@ pub async fn answer(request: Request<Incoming>, line: &Arc<Line>, entrance: &Ent
         user_agent: text(&headers, header::USER_AGENT.as_str()),
         new_cookie: None,
     };
+    let busy = context.session.as_ref().map(|key| Busy::new(shared, key));
     let outcome = perform(&mut context, &headers, &body).await;
+    drop(busy);
     let mut response = written(outcome);
     if let Some(cookie) = &context.new_cookie {
         let cookie = format!("{COOKIE}=\"{cookie}\"; Path=/; HttpOnly; Secure;");
@@ -75,7 +77,7 @@ fn text(headers: &HeaderMap, name: &str) -> String {
 }
 
 /// The value of the session's cookie in a request.
-pub fn cookie_of(headers: &HeaderMap) -> Option<String> {
+fn cookie_of(headers: &HeaderMap) -> Option<String> {
     let all = headers
         .get_all(header::COOKIE)
         .iter()
@@ -88,14 +90,44 @@ pub fn cookie_of(headers: &HeaderMap) -> Option<String> {
         .map(|(_, value)| value.trim_matches('"').to_owned())
 }
 
-fn session_of(shared: &Arc<Shared>, headers: &HeaderMap) -> Option<String> {
+pub fn session_of(shared: &Arc<Shared>, headers: &HeaderMap) -> Option<String> {
     let cookie = cookie_of(headers)?;
     let mut world = shared.read();
-    let now = world.clock.text();
+    world.expire_idle_sessions();
+    let now = world.clock.now();
     let session = world.session_of_cookie(&cookie)?;
     session.calls += 1;
     session.last_active = now;
     Some(session.key.clone())
+}
+
+/// A call of a session that is being answered.
+struct Busy {
+    shared: Arc<Shared>,
+    key: String,
+}
+
+impl Busy {
+    fn new(shared: &Arc<Shared>, key: &str) -> Busy {
+        if let Some(session) = shared.read().session_mut(key) {
+            session.busy += 1;
+        }
+        Busy {
+            shared: shared.clone(),
+            key: key.to_owned(),
+        }
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut world = self.shared.read();
+        let now = world.clock.now();
+        if let Some(session) = world.session_mut(&self.key) {
+            session.busy = session.busy.saturating_sub(1);
+            session.last_active = now;
+        }
+    }
 }
 
 /// What the plan does before the call has any effect.

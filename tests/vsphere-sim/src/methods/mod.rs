@@ -8,6 +8,7 @@ mod entity;
 mod export;
 mod import;
 mod lease;
+mod privilege;
 mod property;
 mod reconfigure;
 mod search;
@@ -80,11 +81,13 @@ pub async fn dispatch(context: &mut Context, call: &Call) -> Answer {
     let method = call.method.name.as_str();
     if !is_open(method) {
         context.session_key()?;
+        privilege::check(context, call)?;
     }
     match method {
         "WaitForUpdatesEx" | "WaitForUpdates" | "CheckForUpdates" => {
             update::wait(context, call).await
         }
+        "HttpNfcLeaseComplete" => lease::complete(context, call).await,
         _ => immediate(context, call),
     }
 }
@@ -97,8 +100,10 @@ fn immediate(context: &mut Context, call: &Call) -> Answer {
         "Logout" => service::logout(context),
         "SessionIsActive" => service::session_is_active(context, call),
         "TerminateSession" => service::terminate_session(context, call),
-        "HasPrivilegeOnEntities" | "HasUserPrivilegeOnEntities" => service::has_privilege(call),
-        "FetchUserPrivilegeOnEntities" => service::fetch_privileges(call),
+        "HasPrivilegeOnEntities" | "HasUserPrivilegeOnEntities" => {
+            privilege::has_privilege(context, call)
+        }
+        "FetchUserPrivilegeOnEntities" => privilege::fetch_privileges(context, call),
         "Fetch" => property::fetch(context, call),
         "RetrieveProperties" => property::retrieve(context, call),
         "RetrievePropertiesEx" => property::retrieve_ex(context, call),
@@ -143,7 +148,6 @@ fn immediate(context: &mut Context, call: &Call) -> Answer {
         "ExportSnapshot" => export::export_snapshot(context, call),
         "ImportVApp" => import::import_vapp(context, call),
         "HttpNfcLeaseProgress" => lease::progress(context, call),
-        "HttpNfcLeaseComplete" => lease::complete(context, call),
         "HttpNfcLeaseAbort" => lease::abort(context, call),
         "HttpNfcLeaseGetManifest" => lease::manifest(context, call),
         "HttpNfcLeaseSetManifestChecksumType" => lease::set_checksum_type(context, call),

@@ -1,38 +1,10 @@
-//! The service instance, logging in and out, privileges.
+//! The service instance, logging in and out.
 
 use crate::properties::service as properties;
+use crate::wire::Fault;
 use crate::wire::envelope::Call;
-use crate::wire::{Fault, Object, Value, object};
 
 use super::{Answer, Context, text};
-
-/// Everything that a storage administrator may do here.
-const PRIVILEGES: [&str; 24] = [
-    "Datastore.AllocateSpace",
-    "Datastore.Browse",
-    "Datastore.DeleteFile",
-    "Datastore.FileManagement",
-    "Folder.Create",
-    "Folder.Delete",
-    "Resource.AssignVMToPool",
-    "System.Anonymous",
-    "System.Read",
-    "System.View",
-    "VApp.Export",
-    "VApp.Import",
-    "VirtualMachine.Config.AddExistingDisk",
-    "VirtualMachine.Config.AddNewDisk",
-    "VirtualMachine.Config.AddRemoveDevice",
-    "VirtualMachine.Config.DiskExtend",
-    "VirtualMachine.Config.EditDevice",
-    "VirtualMachine.Config.RemoveDisk",
-    "VirtualMachine.Config.Rename",
-    "VirtualMachine.Config.Settings",
-    "VirtualMachine.Inventory.Create",
-    "VirtualMachine.Inventory.Delete",
-    "VirtualMachine.Inventory.Move",
-    "VirtualMachine.Provisioning.GetVmFiles",
-];
 
 pub fn content(context: &Context) -> Answer {
     Ok(Some(properties::content(&context.shared.read()).into()))
@@ -68,7 +40,7 @@ pub fn login(context: &mut Context, call: &Call) -> Answer {
     let key = world.open_session(user, &context.user_agent);
     let session = world.session(&key).ok_or_else(Fault::not_authenticated)?;
     context.new_cookie = Some(session.cookie.clone());
-    Ok(Some(session.describe().into()))
+    Ok(Some(session.describe(&world.clock).into()))
 }
 
 pub fn logout(context: &mut Context) -> Answer {
@@ -104,32 +76,4 @@ pub fn terminate_session(context: &Context, call: &Call) -> Answer {
         world.close_session(key);
     }
     Ok(None)
-}
-
-pub fn has_privilege(call: &Call) -> Answer {
-    let entities = call
-        .arguments
-        .references("entity")
-        .chain(call.arguments.references("entities"));
-    let answer = entities.map(|entity| {
-        let each = call.arguments.texts("privId").map(|id| {
-            object("PrivilegeAvailability")
-                .with("privId", id)
-                .with("isGranted", PRIVILEGES.contains(&id))
-        });
-        object("EntityPrivilege")
-            .with("entity", entity)
-            .with("privAvailability", each.collect::<Vec<Object>>())
-    });
-    Ok(Some(answer.collect::<Vec<Object>>().into()))
-}
-
-pub fn fetch_privileges(call: &Call) -> Answer {
-    let answer = call.arguments.references("entities").map(|entity| {
-        let all: Vec<Value> = PRIVILEGES.iter().map(|id| Value::from(*id)).collect();
-        object("UserPrivilegeResult")
-            .with("entity", entity)
-            .with("privileges", all)
-    });
-    Ok(Some(answer.collect::<Vec<Object>>().into()))
 }

@@ -200,6 +200,7 @@ pub fn datastore(world: &World, target: &Ref, store: &Datastore, name: &str) -> 
             .with("freeSpace", store.free())
             .with("maxFileSize", LARGEST_DISK)
             .with("maxVirtualDiskCapacity", LARGEST_DISK)
+            .with("maxMemoryFileSize", LARGEST_DISK)
             .into(),
         "host" => mounts(target, store).into(),
         "vm" => {

@@ -35,11 +35,11 @@ fn config(world: &World, target: &Ref, machine: &Machine) -> Object {
         .node(target)
         .map(|node| node.name.clone())
         .unwrap_or_default();
-    let home = world.path_text(&machine.datastore, &format!("{}/", folder_of(&machine.vmx)));
+    let home = world.told_path(&machine.datastore, &format!("{}/", folder_of(&machine.vmx)));
     let files = object("VirtualMachineFileInfo")
         .with(
             "vmPathName",
-            world.path_text(&machine.datastore, &machine.vmx),
+            world.told_path(&machine.datastore, &machine.vmx),
         )
         .with("snapshotDirectory", &home)
         .with("suspendDirectory", &home)
@@ -151,7 +151,7 @@ fn backing(world: &World, disk: &MachineDisk, file: Option<&DiskFile>) -> Object
         BackingKind::Flat => "VirtualDiskFlatVer2BackingInfo",
     };
     let mut backing = object(kind)
-        .with("fileName", world.path_text(&disk.datastore, &disk.path))
+        .with("fileName", world.told_path(&disk.datastore, &disk.path))
         .with("datastore", &disk.datastore)
         .with("diskMode", &disk.mode)
         .with_some("uuid", file.map(|file| file.uuid.clone()))
@@ -203,7 +203,7 @@ fn summary(world: &World, target: &Ref, machine: &Machine) -> Object {
         .with("template", machine.template)
         .with(
             "vmPathName",
-            world.path_text(&machine.datastore, &machine.vmx),
+            world.told_path(&machine.datastore, &machine.vmx),
         )
         .with("memorySizeMB", machine.memory_mb)
         .with("numCpu", machine.cpus)
@@ -285,7 +285,7 @@ fn layout(world: &World, machine: &Machine) -> Object {
     let file = |key: usize, datastore: &Ref, path: &str, kind: &str, size: u64| {
         object("VirtualMachineFileLayoutExFileInfo")
             .with("key", key as i64)
-            .with("name", world.path_text(datastore, path))
+            .with("name", world.told_path(datastore, path))
             .with("type", kind)
             .with("size", size)
             .with("accessible", true)

@@ -85,6 +85,9 @@ pub fn exists(world: &World, session: &str, target: &Ref) -> Outcome<()> {
 /// What a property path of an object leads to, as a value of any type.
 pub fn get(world: &World, session: &str, target: &Ref, path: &str) -> Outcome<Option<Value>> {
     let segments = path::parse(&target.kind, path)?;
+    if is_forbidden(world, target, path) {
+        return Err(Fault::no_permission(target, "System.Read"));
+    }
     let Some((first, rest)) = segments.split_first() else {
         return Ok(None);
     };
@@ -123,6 +126,14 @@ pub fn get(world: &World, session: &str, target: &Ref, path: &str) -> Outcome<Op
         format!("{mark}{}{list}", of.base),
         Box::new(value),
     )))
+}
+
+fn is_forbidden(world: &World, target: &Ref, path: &str) -> bool {
+    let full = format!("{}.{path}", target.kind);
+    world.options.forbidden_paths.iter().any(|forbidden| {
+        let rest = full.strip_prefix(forbidden.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    })
 }
 
 /// Narrows a list to the element that the segment's key names.

@@ -83,12 +83,12 @@ pub fn singleton(world: &World, session: &str, target: &Ref, name: &str) -> Outc
         ("ServiceInstance", "serverClock") => Some(world.clock.text().into()),
         ("SessionManager", "currentSession") => world
             .session(session)
-            .map(|session| session.describe().into()),
+            .map(|session| session.describe(&world.clock).into()),
         ("SessionManager", "sessionList") => Some(
             world
                 .sessions
                 .iter()
-                .map(|session| session.describe())
+                .map(|session| session.describe(&world.clock))
                 .collect::<Vec<Object>>()
                 .into(),
         ),

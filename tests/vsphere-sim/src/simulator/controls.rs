@@ -11,6 +11,7 @@ use crate::plan::FaultPlan;
 use crate::record::Recorded;
 use crate::wire::{Fault, Outcome, Ref, reference};
 use crate::world::datastore::Entry;
+use crate::world::inventory::Body;
 use crate::world::machine::{BackingKind, Power};
 use crate::world::setup::as_io;
 use crate::world::{Shared, World};
@@ -200,6 +201,39 @@ impl Controls {
         Ok(())
     }
 
+    /// Changes how the hosts mount a datastore.
+    pub fn set_mounts(
+        &self,
+        datastore: &str,
+        read_write: bool,
+        accessible: bool,
+    ) -> io::Result<()> {
+        let mut world = self.shared.write();
+        let datastore = world.datastore_named(datastore, None).map_err(as_io)?;
+        for mount in &mut world.datastore_mut(&datastore).map_err(as_io)?.mounts {
+            (mount.read_write, mount.accessible) = (read_write, accessible);
+        }
+        Ok(())
+    }
+
+    /// Changes the state of a host, counted from 0: whether it is connected, whether in maintenance.
+    pub fn set_host(&self, index: usize, connected: bool, maintenance: bool) -> io::Result<()> {
+        let mut world = self.shared.write();
+        let hosts = world.of_kind("HostSystem");
+        let host = hosts
+            .get(index)
+            .ok_or_else(|| io::Error::other("there is no such host"))?;
+        if let Body::Host(body) = &mut world.node_mut(host).map_err(as_io)?.body {
+            body.connection_state = if connected {
+                "connected"
+            } else {
+                "notResponding"
+            };
+            body.in_maintenance_mode = maintenance;
+        }
+        Ok(())
+    }
+
     /// Changes the options of the running simulator; those about listening and certificates have no effect any more.
     pub fn change_options(&self, change: impl FnOnce(&mut Options)) {
         change(&mut self.shared.write().options);
@@ -226,6 +260,7 @@ impl Controls {
         let mut world = self.shared.write();
         world.clock.advance(by);
         world.expire_leases();
+        world.expire_idle_sessions();
     }
 
     /// Fails a lease from the server's side.

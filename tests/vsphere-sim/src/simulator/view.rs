@@ -69,6 +69,9 @@ pub struct LeaseView {
     pub error: Option<String>,
     /// The session that it belonged to has ended.
     pub gone: bool,
+    /// HttpNfcLeaseComplete was called while bytes were still flowing, or before an upload was answered: hosts put up
+    /// with it, but whoever does it has not read what became of the transfer.
+    pub completed_early: bool,
     pub percent: i32,
     /// The percentages of all HttpNfcLeaseProgress calls.
     pub progress_calls: Vec<i32>,
@@ -158,6 +161,7 @@ impl Controls {
             state: lease.state.word(),
             error: lease.error.as_ref().map(|fault| fault.kind().to_owned()),
             gone: lease.gone,
+            completed_early: lease.completed_early,
             percent: lease.percent,
             progress_calls: lease
                 .progress_calls

@@ -75,6 +75,15 @@ impl Fault {
         Fault::new("NotAuthenticated", "The session is not authenticated.")
     }
 
+    pub fn no_permission(target: &Ref, privilege: &str) -> Fault {
+        Fault::new(
+            "NoPermission",
+            format!("Permission to perform this operation was denied: {privilege}."),
+        )
+        .with("object", target)
+        .with("privilegeId", privilege)
+    }
+
     pub fn not_found(target: &Ref) -> Fault {
         Fault::new(
             "ManagedObjectNotFound",

@@ -273,7 +273,8 @@ impl World {
             .with("datastore", &datastore)
             .with("name", parsed.datastore));
         }
-        Ok((datastore, parsed.path))
+        let path = self.friendly(&datastore, parsed.path);
+        Ok((datastore, path))
     }
 
     pub fn path_text(&self, datastore: &Ref, path: &str) -> String {

@@ -58,6 +58,8 @@ pub struct Lease {
     pub checksum_types: BTreeMap<String, String>,
     /// Whether the session that it belonged to has taken it along.
     pub gone: bool,
+    /// HttpNfcLeaseComplete was called before a transfer was over.
+    pub completed_early: bool,
     /// Turns true when transfers must stop.
     pub ended: watch::Sender<bool>,
 }
@@ -149,6 +151,7 @@ impl World {
             progress_calls: Vec::new(),
             checksum_types: BTreeMap::new(),
             gone: false,
+            completed_early: false,
             ended: watch::Sender::new(false),
         };
         self.leases.insert(reference.id.clone(), lease);
@@ -196,7 +199,7 @@ impl World {
             .with("entity", &lease.machine)
             .with("deviceUrl", urls.collect::<Vec<Object>>())
             .with("totalDiskCapacityInKB", total / 1024)
-            .with("leaseTimeout", self.options.lease_timeout.as_secs())
+            .with("leaseTimeout", self.options.lease_timeout.as_secs().max(1))
     }
 
     /// The scheme and host of the URLs, and the thumbprint that goes with them.

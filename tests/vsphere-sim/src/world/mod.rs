@@ -11,6 +11,7 @@ pub mod path;
 pub mod session;
 pub mod setup;
 pub mod task;
+pub mod vsan;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;

@@ -1,10 +1,12 @@
 //! Sessions, and the collectors, filters and views that belong to them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use crate::wire::{Object, Ref, Value, object};
 
 use super::World;
+use super::clock::Clock;
 use super::ids::{ticket, uuid};
 
 pub struct Session {
@@ -13,7 +15,9 @@ pub struct Session {
     pub cookie: String,
     pub user: String,
     pub login_time: String,
-    pub last_active: String,
+    pub last_active: Duration,
+    /// The calls that are being answered: a session that waits for updates is not idle.
+    pub busy: usize,
     pub user_agent: String,
     pub calls: i64,
     pub collectors: HashMap<String, Collector>,
@@ -47,13 +51,13 @@ pub enum View {
 }
 
 impl Session {
-    pub fn describe(&self) -> Object {
+    pub fn describe(&self, clock: &Clock) -> Object {
         object("UserSession")
             .with("key", &self.key)
             .with("userName", &self.user)
             .with("fullName", &self.user)
             .with("loginTime", &self.login_time)
-            .with("lastActiveTime", &self.last_active)
+            .with("lastActiveTime", clock.text_at(self.last_active))
             .with("locale", "en")
             .with("messageLocale", "en")
             .with("extensionSession", false)
@@ -66,13 +70,13 @@ impl Session {
 impl World {
     /// A new session; returns its key.
     pub fn open_session(&mut self, user: &str, user_agent: &str) -> String {
-        let now = self.clock.text();
         let session = Session {
             key: uuid("52"),
             cookie: ticket(),
             user: user.to_owned(),
-            login_time: now.clone(),
-            last_active: now,
+            login_time: self.clock.text(),
+            last_active: self.clock.now(),
+            busy: 0,
             user_agent: user_agent.to_owned(),
             calls: 0,
             collectors: HashMap::new(),
@@ -95,6 +99,26 @@ impl World {
         self.sessions
             .iter_mut()
             .find(|session| session.cookie == cookie)
+    }
+
+    /// The keys of the sessions that have been idle for too long.
+    fn idle_sessions(&self) -> Vec<String> {
+        let now = self.clock.now();
+        let timeout = self.options.session_timeout;
+        let idle = self.sessions.iter().filter(|session| {
+            session.busy == 0 && now.saturating_sub(session.last_active) > timeout
+        });
+        idle.map(|session| session.key.clone()).collect()
+    }
+
+    pub fn has_idle_session(&self) -> bool {
+        !self.idle_sessions().is_empty()
+    }
+
+    pub fn expire_idle_sessions(&mut self) {
+        for key in self.idle_sessions() {
+            self.close_session(&key);
+        }
     }
 
     /// Ends a session and what belongs to it.

@@ -8,6 +8,9 @@ use crate::wire::{Fault, Object, Outcome, Ref, Value, object};
 use super::machine::Lock;
 use super::{Shared, World};
 
+/// Tasks that are remembered.
+const MOST_TASKS: usize = 2000;
+
 pub struct Task {
     pub reference: Ref,
     /// The method that began it.
@@ -107,7 +110,22 @@ impl World {
             cancel_asked: false,
         };
         self.tasks.insert(reference.id.clone(), task);
+        self.forget_old_tasks();
         reference
+    }
+
+    /// Forgets the oldest of the tasks that are over, as a server does after some minutes.
+    fn forget_old_tasks(&mut self) {
+        if self.tasks.len() <= MOST_TASKS {
+            return;
+        }
+        let over = self.tasks.values().filter(|task| task.is_over());
+        let oldest = over
+            .min_by_key(|task| task.completed)
+            .map(|task| task.reference.id.clone());
+        if let Some(oldest) = oldest {
+            self.tasks.remove(&oldest);
+        }
     }
 
     pub fn task(&self, target: &Ref) -> Outcome<&Task> {

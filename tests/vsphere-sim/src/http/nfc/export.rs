@@ -77,6 +77,7 @@ pub async fn answer(target: Target, line: &Arc<Line>, entrance: &Entrance) -> Re
         buffer: Vec::with_capacity(PIECE),
         sent: 0,
         extra,
+        announced: length.unwrap_or(0),
         ending: Ending::Close,
     };
     tokio::task::spawn_blocking(move || send(target, outgoing));
@@ -103,6 +104,8 @@ struct Outgoing {
     sent: u64,
     /// Bytes to send too much.
     extra: usize,
+    /// The length that the header tells; 0 where it tells none.
+    announced: u64,
     /// How the connection ends where the stream is not finished.
     ending: Ending,
 }
@@ -150,7 +153,7 @@ fn send(target: Target, mut outgoing: Outgoing) {
         Err(error) => Transfer::Failed(error.to_string()),
     };
     target.note(&mut outgoing.shared.write(), transfer);
-    if finished.is_err() {
+    if finished.is_err() || outgoing.sent < outgoing.announced {
         // The client has gone, perhaps, and nobody listens.
         let _ = outgoing.sender.blocking_send(Err(outgoing.ending));
     }

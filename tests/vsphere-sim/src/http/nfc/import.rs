@@ -75,6 +75,7 @@ pub async fn answer(
         request,
         data,
         taken: 0,
+        refused: false,
         length,
         shared: shared.clone(),
         lease: target.lease.clone(),
@@ -108,14 +109,15 @@ enum Received {
     Answered(u16),
     /// The lease has ended meanwhile.
     LeaseGone,
-    /// The decoder wants no more.
-    Refused,
 }
 
 struct Upload {
     request: Request<Incoming>,
     data: Vec<(u64, DataTrouble)>,
     taken: u64,
+    /// The decoder wants no more. What still comes is read all the same: a client that is cut off while it sends may
+    /// never see the answer that tells it why.
+    refused: bool,
     length: u64,
     shared: Arc<Shared>,
     lease: Ref,
@@ -176,9 +178,7 @@ impl Upload {
             }
             let now = bytes.split_to(count);
             self.taken += now.len() as u64;
-            if pieces.send(now).await.is_err() {
-                return Some(Received::Refused);
-            }
+            self.refused = self.refused || pieces.send(now).await.is_err();
         }
         None
     }
@@ -200,9 +200,8 @@ impl Upload {
                 let bytes = bytes?;
                 let first = bytes.split_to(1);
                 self.taken += 1;
-                if pieces.send(Bytes::from(vec![first[0] ^ 1])).await.is_err() {
-                    return Some(Received::Refused);
-                }
+                let flipped = Bytes::from(vec![first[0] ^ 1]);
+                self.refused = self.refused || pieces.send(flipped).await.is_err();
             }
             DataTrouble::Stall(gate) => gate.wait().await,
             DataTrouble::Close => return Some(Received::Broken),
@@ -296,7 +295,7 @@ fn conclude(
     let mut world = shared.write();
     let fail = |why: &str| Transfer::Failed(why.to_owned());
     match received {
-        Received::All | Received::Refused => {}
+        Received::All => {}
         Received::Broken => {
             target.note(&mut world, fail("the connection broke"));
             line.close();
