@@ -15,7 +15,7 @@
 enum flag {
     SERVER, USER, PASSWORD_FILE, CA, PIN, INSECURE, VOLUME, ID, MOREF, DISK_KEY, SIZE, DISK_TYPE,
     ADAPTER, STORAGE_PROFILE, DATACENTER, COMPUTE, POOL, DATASTORE, FOLDER, DIRECTORY, BACKUP_ID,
-    STAGING, TEMP_DIR, VERBOSE, QUIET, HELP, FLAG_COUNT
+    STAGING, TEMP_DIR, STATE_DIR, VERBOSE, QUIET, HELP, FLAG_COUNT
 };
 
 static const struct option options[] = {
@@ -42,6 +42,7 @@ static const struct option options[] = {
     { "backup-id", required_argument, NULL, BACKUP_ID },
     { "staging", required_argument, NULL, STAGING },
     { "temp-dir", required_argument, NULL, TEMP_DIR },
+    { "state-dir", required_argument, NULL, STATE_DIR },
     { "verbose", no_argument, NULL, VERBOSE },
     { "quiet", no_argument, NULL, QUIET },
     { "help", no_argument, NULL, HELP },
@@ -80,6 +81,7 @@ static const char *const usage =
     "  --backup-id NAME         the name of this one\n"
     "  --staging stream|file    file: by way of a temporary file\n"
     "  --temp-dir DIR           where that goes (TMPDIR, else /tmp)\n"
+    "  --state-dir DIR          keep journals here, and first undo what a killed run left\n"
     "\n"
     "  --verbose                write the library's log to stderr instead of a progress bar\n"
     "  --quiet                  no progress bar, which only a terminal gets anyway\n"
@@ -257,6 +259,7 @@ void read_arguments(struct arguments *given, int argc, char **argv, const char *
             .pin = value[PIN],
             .insecure = value[INSECURE] != NULL,
             .log_level = VMDK_LOG_DEBUG,
+            .state_dir = value[STATE_DIR],
             .log = value[VERBOSE] != NULL ? write_log : NULL,
         },
         .volume = {

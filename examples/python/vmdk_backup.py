@@ -173,7 +173,8 @@ class _Callbacks:
         self._writer = self._reader = None
         self._report = progress
         self.exception = None
-        self.progress = _Progress(self._guarded(self._on_progress) if progress else 0)
+        # Also where nobody asked for it: Python hears of Ctrl-C when it is called.
+        self.progress = _Progress(self._guarded(self._on_progress))
         functions = {}
         for name, kind in _ServiceTable._fields_:
             method = getattr(self, "_" + name, None)
@@ -196,7 +197,8 @@ class _Callbacks:
         return function
 
     def _on_progress(self, phase, done, total):
-        self._report(_text(_lib.vmdk_phase_name(phase)), done, total)
+        if self._report:
+            self._report(_text(_lib.vmdk_phase_name(phase)), done, total)
 
     def _create(self, request, _writer_out):
         request = request.contents
