@@ -15,7 +15,10 @@ fn installed() -> PathBuf {
     let test = std::env::current_exe().unwrap();
     let target = test.ancestors().nth(3).unwrap();
     let folder = target.join("peers");
-    assert!(folder.join("setup.done").exists(), "run tests/peers/setup.sh first: {folder:?} is not complete");
+    assert!(
+        folder.join("setup.done").exists(),
+        "run tests/peers/setup.sh first: {folder:?} is not complete"
+    );
     folder
 }
 
@@ -29,7 +32,11 @@ fn assert_succeeds(command: &mut Command) {
     let output = command.output().unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
+    assert!(
+        output.status.success(),
+        "{command:?}: {}\n{stdout}\n{stderr}",
+        output.status
+    );
 }
 
 /// Runs a Python round trip against a simulator of its own.
@@ -40,7 +47,12 @@ fn assert_python_agrees(script: &str, options: Options, more: &[&Path]) {
     let address = simulator.address();
     assert_succeeds(
         python(script)
-            .args(["--host", &address.ip().to_string(), "--port", &address.port().to_string()])
+            .args([
+                "--host",
+                &address.ip().to_string(),
+                "--port",
+                &address.port().to_string(),
+            ])
             .args(["--user", &user, "--ca"])
             .arg(simulator.ca_file())
             .args(more)
@@ -59,7 +71,13 @@ fn assert_govmomi_agrees(options: Options) {
     let simulator = Simulator::start(options).unwrap();
     assert_succeeds(
         Command::new(installed().join("nfc-round-trip"))
-            .args(["-url", &format!("{}/sdk", simulator.url()), "-user", &user, "-ca"])
+            .args([
+                "-url",
+                &format!("{}/sdk", simulator.url()),
+                "-user",
+                &user,
+                "-ca",
+            ])
             .arg(simulator.ca_file())
             .env("VSPHERE_PASSWORD", password),
     );
@@ -103,7 +121,9 @@ fn govmomi_takes_a_disk_through_a_lone_host_and_back() {
 #[test]
 fn the_tables_of_types_are_those_of_the_api() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/wire/schema");
-    let tables = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let tables = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     assert_succeeds(python("schema/check_tables.py").args(tables));
 }
 
