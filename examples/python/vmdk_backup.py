@@ -103,7 +103,7 @@ class Client:
 def _interrupted_by(cancel):
     """Makes Ctrl-C throw the switch, and a KeyboardInterrupt of what that ends. As an exception it
     could come at the very beginning of a callback, where nothing catches it yet."""
-    if threading.current_thread() is not threading.main_thread() or not signal.getsignal(signal.SIGINT):
+    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGINT)):
         yield  # somebody else's: Python runs handlers on the main thread only
         return
     interrupts = []

@@ -300,6 +300,76 @@ for_each_program! {
 }
 
 #[test]
+fn what_a_python_service_raises_is_the_cause_of_the_error() {
+    let scene = Scene::new(Options::default());
+    let before = scene.state();
+    let mut command = Command::new("python3");
+    command
+        .arg("-B")
+        .arg(root().join("tests/bindings/failing_service.py"))
+        .env("PYTHONPATH", built().join("python"));
+    server(&mut command, &scene, &scene.options.password);
+    assert!(works(&scene, &mut command).contains("good"));
+    assert_eq!(scene.state(), before);
+}
+
+#[test]
+fn errors_and_panics_of_a_go_service_come_back() {
+    let scene = Scene::new(Options::default());
+    let before = scene.state();
+    let name = "failing_service_test.go";
+    let test = built().join("go/vmdkbackup").join(name);
+    fs::copy(root().join("tests/bindings").join(name), test).unwrap();
+    let mut command = Command::new("go");
+    command
+        .args(["test", "-count=1", "./vmdkbackup"])
+        .env("PKG_CONFIG_PATH", stage().join("lib/pkgconfig"))
+        .env("GODEBUG", "cgocheck=1")
+        .current_dir(built().join("go"));
+    server(&mut command, &scene, &scene.options.password);
+    works(&scene, &mut command);
+    assert_eq!(scene.state(), before);
+}
+
+/// Kills a restore that has imported the disk; the next one finds what that left.
+#[test]
+fn tools_undo_what_a_killed_one_left() {
+    let scene = Scene::new(Options::default());
+    let state_dir = scene.dir.path().join("state");
+    fs::create_dir(&state_dir).unwrap();
+    works(
+        &scene,
+        &mut Program::Tools.command(&scene, "backup", "b1", "volume-1"),
+    );
+    let before = scene.state();
+    let restore = || {
+        let mut command = Program::Tools.command(&scene, "restore", "b1", "volume-1");
+        command.arg("--state-dir").arg(&state_dir);
+        command
+    };
+    // Stays closed: what waits there never comes to be.
+    let gate = Gate::new();
+    let hold = Trouble::Hold(gate.clone());
+    scene.sim.faults().on_call("ReconfigVM_Task", 2, hold);
+    let mut killed = restore().spawn().unwrap();
+    assert!(gate.wait_for_arrival(Duration::from_secs(120)), "no call");
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_ne!(
+        scene.state(),
+        before,
+        "nothing was left, so nothing is shown"
+    );
+
+    scene.damage();
+    let said = works(&scene, &mut restore());
+    assert!(said.contains("left by operation"), "{said}");
+    scene.assert_restored(&scene.vm);
+    assert_eq!(scene.sim.vms().len(), 1, "{said}");
+    assert_eq!(fs::read_dir(&state_dir).unwrap().count(), 0);
+}
+
+#[test]
 fn services_take_a_job_a_place_a_backup_and_a_volume() {
     let scene = Scene::new(Options::default());
     for program in [Program::CustomService, Program::Go, Program::Python] {
@@ -453,5 +523,8 @@ fn a_person_is_asked_without_echo_and_sees_a_bar() {
         "{said}"
     );
     // The bar is wiped, but a copy of the terminal has everything.
-    assert!(said.contains(&format!("\u{1b}[Kbacking={}\r\n", scene.vm)), "{said}");
+    assert!(
+        said.contains(&format!("\u{1b}[Kbacking={}\r\n", scene.vm)),
+        "{said}"
+    );
 }
