@@ -13,9 +13,9 @@
 #include <unistd.h>
 
 enum flag {
-    SERVER, USER, PASSWORD_FILE, CA, PIN, INSECURE, VOLUME, ID, MOREF, DISK_KEY, SIZE, DISK_TYPE,
-    ADAPTER, STORAGE_PROFILE, DATACENTER, COMPUTE, POOL, DATASTORE, FOLDER, DIRECTORY, BACKUP_ID,
-    STAGING, TEMP_DIR, VERBOSE, QUIET, HELP, FLAG_COUNT
+    SERVER, USER, PASSWORD_FILE, CA, PIN, INSECURE, PLAIN_HTTP, VOLUME, ID, MOREF, DISK_KEY, SIZE,
+    DISK_TYPE, ADAPTER, STORAGE_PROFILE, DATACENTER, COMPUTE, POOL, DATASTORE, FOLDER, DIRECTORY,
+    BACKUP_ID, STAGING, TEMP_DIR, STATE_DIR, VERBOSE, QUIET, HELP, FLAG_COUNT
 };
 
 static const struct option options[] = {
@@ -25,6 +25,7 @@ static const struct option options[] = {
     { "ca", required_argument, NULL, CA },
     { "pin", required_argument, NULL, PIN },
     { "insecure", no_argument, NULL, INSECURE },
+    { "plain-http", no_argument, NULL, PLAIN_HTTP },
     { "volume", required_argument, NULL, VOLUME },
     { "id", required_argument, NULL, ID },
     { "moref", required_argument, NULL, MOREF },
@@ -42,6 +43,7 @@ static const struct option options[] = {
     { "backup-id", required_argument, NULL, BACKUP_ID },
     { "staging", required_argument, NULL, STAGING },
     { "temp-dir", required_argument, NULL, TEMP_DIR },
+    { "state-dir", required_argument, NULL, STATE_DIR },
     { "verbose", no_argument, NULL, VERBOSE },
     { "quiet", no_argument, NULL, QUIET },
     { "help", no_argument, NULL, HELP },
@@ -59,6 +61,7 @@ static const char *const usage =
     "  --ca FILE                trust these certificate authorities, in PEM (or VSPHERE_CA_FILE)\n"
     "  --pin FINGERPRINT        trust the certificate of this SHA-256 or SHA-1\n"
     "  --insecure               trust whoever answers\n"
+    "  --plain-http             permit http://, where everybody sees the password\n"
     "\n"
     "The volume; one of the first three is needed:\n"
     "  --volume NAME            the name of its virtual machine\n"
@@ -80,6 +83,7 @@ static const char *const usage =
     "  --backup-id NAME         the name of this one\n"
     "  --staging stream|file    file: by way of a temporary file\n"
     "  --temp-dir DIR           where that goes (TMPDIR, else /tmp)\n"
+    "  --state-dir DIR          keep journals here, and first undo what a killed run left\n"
     "\n"
     "  --verbose                write the library's log to stderr instead of a progress bar\n"
     "  --quiet                  no progress bar, which only a terminal gets anyway\n"
@@ -256,7 +260,9 @@ void read_arguments(struct arguments *given, int argc, char **argv, const char *
             .ca_file = value[CA],
             .pin = value[PIN],
             .insecure = value[INSECURE] != NULL,
+            .allow_plain_http = value[PLAIN_HTTP] != NULL,
             .log_level = VMDK_LOG_DEBUG,
+            .state_dir = value[STATE_DIR],
             .log = value[VERBOSE] != NULL ? write_log : NULL,
         },
         .volume = {

@@ -20,7 +20,16 @@ int main(int argc, char **argv)
     if (status == VMDK_STATUS_OK)
         status = vmdk_client_connect(&given.client, &client, &error);
     forget_password(&given);
+    throw_on_signal(cancel);
 
+    if (status == VMDK_STATUS_OK && given.client.state_dir != NULL) {
+        vmdk_recover_options options = {
+            .struct_size = sizeof options,
+            .recovered = tell_recovered,
+            .cancel = cancel,
+        };
+        status = vmdk_recover(client, &options, &error);
+    }
     if (status == VMDK_STATUS_OK) {
         vmdk_restore_options options = {
             .struct_size = sizeof options,
@@ -30,10 +39,9 @@ int main(int argc, char **argv)
             .progress = progress_bar(given.quiet),
             .cancel = cancel,
         };
-        throw_on_signal(cancel);
         status = vmdk_restore_backup(client, service, &given.volume, &options, &summary, &error);
-        throw_on_signal(NULL);
     }
+    throw_on_signal(NULL);
     vmdk_client_free(client);
     vmdk_cancel_free(cancel);
     vmdk_service_free(service);

@@ -98,16 +98,18 @@ void throw_on_signal(const vmdk_cancel *cancel)
     struct sigaction thrower = { .sa_handler = throw_switch,
                                  .sa_flags = SA_RESTART | (int)SA_RESETHAND };
 
-    sigemptyset(&thrower.sa_mask);
-    if (cancel != NULL)
-        thrown_on_signal = cancel;
-    for (int i = 0; i < SIGNAL_COUNT; i++) {
-        if (cancel == NULL)
+    if (cancel == NULL) {
+        for (int i = 0; thrown_on_signal != NULL && i < SIGNAL_COUNT; i++)
             sigaction(signals[i], &without_switch[i], NULL);
-        else if (sigaction(signals[i], NULL, &without_switch[i]) == 0
-                 && without_switch[i].sa_handler != SIG_IGN)
-            sigaction(signals[i], &thrower, NULL);
+        thrown_on_signal = NULL;
+        return;
     }
+    thrown_on_signal = cancel;
+    sigemptyset(&thrower.sa_mask);
+    for (int i = 0; i < SIGNAL_COUNT; i++)
+        if (sigaction(signals[i], NULL, &without_switch[i]) == 0
+            && without_switch[i].sa_handler != SIG_IGN)
+            sigaction(signals[i], &thrower, NULL);
 }
 
 /* ---- progress and the log ------------------------------------------------------------------- */
@@ -160,6 +162,14 @@ void write_log(void *user_data, vmdk_log_level level, const char *text)
 {
     (void)user_data;
     fprintf(stderr, "%s%s\n", level == VMDK_LOG_WARN ? "warning: " : "", text);
+}
+
+void tell_recovered(void *user_data, vmdk_outcome outcome, const char *operation_id,
+                    const char *what)
+{
+    (void)user_data;
+    (void)outcome; /* what says it in words */
+    fprintf(stderr, "left by operation %s: %s\n", operation_id, what);
 }
 
 /* ---- the outcome ---------------------------------------------------------------------------- */

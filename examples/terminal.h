@@ -21,6 +21,10 @@ vmdk_progress_callback progress_bar(bool quiet);
 /* The library's callback for its log. */
 void write_log(void *user_data, vmdk_log_level level, const char *text);
 
+/* The library's callback for what killed runs left behind. */
+void tell_recovered(void *user_data, vmdk_outcome outcome, const char *operation_id,
+                    const char *what);
+
 /* Says what was done, as lines of key=value, or what went wrong. Returns the exit code. */
 int report(const char *program, vmdk_status status, const vmdk_summary *summary,
            const vmdk_error *error);

@@ -109,6 +109,8 @@ def main(arguments, environment):
         if error.__cause__:
             print(f"main.py: {error.__cause__!r}", file=sys.stderr)
         return 10 + error.status
+    except KeyboardInterrupt:
+        return 10 + vmdk_backup.CANCELLED
     if summary.notices:
         print(f"main.py: {summary.notices.decode()}", file=sys.stderr)
     print(f"backing={summary.backing.decode()}")

@@ -1,7 +1,10 @@
 """Backs up and restores the virtual disks of vSphere volumes: a binding of libvmdk_backup by ctypes."""
 
+import contextlib
 import ctypes
 import errno
+import signal
+import threading
 import traceback
 from ctypes import (CFUNCTYPE, POINTER, Structure, byref, c_bool, c_char, c_char_p, c_int32,
                     c_size_t, c_uint32, c_uint64, c_void_p, sizeof)
@@ -79,17 +82,45 @@ class Client:
 
     def _operate(self, call, service, backup_id, progress, volume):
         callbacks = _Callbacks(service, progress)
-        handle = c_void_p()
-        _check(_lib.vmdk_service_new, byref(callbacks.table), byref(handle))
+        handle, cancel = c_void_p(), c_void_p()
         try:
+            _check(_lib.vmdk_service_new, byref(callbacks.table), byref(handle))
+            _check(_lib.vmdk_cancel_new, byref(cancel))
             summary = _Summary()
-            options = _OperationOptions(backup_id=_utf8(backup_id), progress=callbacks.progress)
+            options = _OperationOptions(
+                backup_id=_utf8(backup_id), progress=callbacks.progress, cancel=cancel)
             volume = _Volume(**{name: _utf8(value) for name, value in volume.items()})
-            _check(call, self._client, handle, byref(volume), byref(options), byref(summary),
-                   callbacks=callbacks)
+            with _interrupted_by(cancel):
+                _check(call, self._client, handle, byref(volume), byref(options), byref(summary),
+                       callbacks=callbacks)
             return summary
         finally:
+            _lib.vmdk_cancel_free(cancel)
             _lib.vmdk_service_free(handle)
+
+
+@contextlib.contextmanager
+def _interrupted_by(cancel):
+    """Makes Ctrl-C throw the switch, and a KeyboardInterrupt of what that ends. As an exception it
+    could come at the very beginning of a callback, where nothing catches it yet."""
+    if threading.current_thread() is not threading.main_thread() or not callable(signal.getsignal(signal.SIGINT)):
+        yield  # somebody else's: Python runs handlers on the main thread only
+        return
+    interrupts = []
+
+    def throw(number, _frame):
+        interrupts.append(number)
+        _lib.vmdk_cancel_throw(cancel)
+
+    before = signal.signal(signal.SIGINT, throw)
+    try:
+        yield
+    except Error as error:
+        if interrupts and error.status == CANCELLED:
+            raise KeyboardInterrupt from error
+        raise
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # ---- structures -------------------------------------------------------------------------------
@@ -173,7 +204,8 @@ class _Callbacks:
         self._writer = self._reader = None
         self._report = progress
         self.exception = None
-        self.progress = _Progress(self._guarded(self._on_progress) if progress else 0)
+        # Also where nobody asked for it: Python hears of Ctrl-C when it is called.
+        self.progress = _Progress(self._guarded(self._on_progress))
         functions = {}
         for name, kind in _ServiceTable._fields_:
             method = getattr(self, "_" + name, None)
@@ -187,7 +219,7 @@ class _Callbacks:
             try:
                 result = method(*arguments)
                 return None if void else result or 0
-            except BaseException as exception:  # KeyboardInterrupt ends the operation, too
+            except BaseException as exception:
                 if void:  # the operation goes its way all the same
                     traceback.print_exc()
                     return None
@@ -196,7 +228,8 @@ class _Callbacks:
         return function
 
     def _on_progress(self, phase, done, total):
-        self._report(_text(_lib.vmdk_phase_name(phase)), done, total)
+        if self._report:
+            self._report(_text(_lib.vmdk_phase_name(phase)), done, total)
 
     def _create(self, request, _writer_out):
         request = request.contents
@@ -255,10 +288,7 @@ def _check(call, *arguments, callbacks=None):
         failure = Error(error)
     finally:
         _lib.vmdk_error_free(error)
-    cause = callbacks.exception if callbacks else None
-    if isinstance(cause, (KeyboardInterrupt, SystemExit)):
-        raise cause
-    raise failure from cause
+    raise failure from callbacks.exception if callbacks else None
 
 
 def _utf8(value):
@@ -285,6 +315,9 @@ def _load():
         "vmdk_error_operation_id": (c_char_p, [pointer]),
         "vmdk_error_retryable": (c_bool, [pointer]),
         "vmdk_error_free": (None, [pointer]),
+        "vmdk_cancel_new": (c_int32, [POINTER(pointer), error]),
+        "vmdk_cancel_throw": (None, [pointer]),
+        "vmdk_cancel_free": (None, [pointer]),
         "vmdk_client_connect": (c_int32, [POINTER(_ClientOptions), POINTER(pointer), error]),
         "vmdk_client_free": (None, [pointer]),
         "vmdk_service_new": (c_int32, [POINTER(_ServiceTable), POINTER(pointer), error]),

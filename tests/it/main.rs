@@ -1,6 +1,7 @@
 //! The integration tests: one crate, a module a topic.
 
 mod capi;
+mod examples;
 mod fixture;
 mod floors;
 mod header;
