@@ -1,6 +1,8 @@
 # make            the library, built for release
 # make install    into $(DESTDIR)$(PREFIX): shared object, static archive, header, pkg-config, CMake
 # make stage      the same, built fast, into target/stage, where the tests and examples find it
+# make demo       the main job from end to end, against a simulated vCenter
+# make test       all tests
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
@@ -63,3 +65,23 @@ install: lib
 stage:
 	$(MAKE) install PROFILE=dev DESTDIR= PREFIX=$(abspath $(TARGET))/stage \
 	    LIBDIR=$(abspath $(TARGET))/stage/lib INCLUDEDIR=$(abspath $(TARGET))/stage/include
+
+.PHONY: demo test clean
+
+# Sets everything up and runs the main job from end to end.
+demo:
+	tests/setup.sh demo
+	$(MAKE) install DESTDIR= PREFIX=$(abspath $(TARGET))/demo \
+	    LIBDIR=$(abspath $(TARGET))/demo/lib INCLUDEDIR=$(abspath $(TARGET))/demo/include
+	$(CARGO) build -p vsphere-sim
+	tests/demo.sh $(abspath $(TARGET))/demo $(abspath $(TARGET))/debug/vsphere-sim
+
+# Sets everything up and passes the tests.
+test:
+	tests/setup.sh test
+	tests/peers/setup.sh $(abspath $(TARGET))/peers
+	$(MAKE) stage
+	$(CARGO) test --workspace
+
+clean:
+	$(CARGO) clean

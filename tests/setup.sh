@@ -17,6 +17,8 @@ need pkg-config pkg-config
 need qemu-img qemu-utils
 need mkfs.ext4 e2fsprogs
 need objcopy binutils
+need curl curl
+need /usr/bin/time time
 if [ "$job" = test ]; then
     need g++ g++
     need valgrind valgrind

@@ -14,7 +14,7 @@ use crate::volume::{AdapterType, DiskType, Volume};
 use crate::vsphere::backing::{self, Backing};
 use crate::vsphere::device::Disk;
 use crate::vsphere::machine::{self, NewMachine};
-use crate::vsphere::{nfc, placement, tag};
+use crate::vsphere::{Moref, nfc, placement, tag};
 use bytes::Bytes;
 use std::io::Read;
 use std::sync::atomic::Ordering;
@@ -96,16 +96,7 @@ impl<'a> Backup<'a> {
                 let backing = self.create_backing(op)?;
                 let disk = Disk::choose(backing.disks.clone(), None);
                 let outcome = disk.and_then(|disk| self.export(op, &backing, &disk, writer));
-                outcome.map_err(|error| {
-                    let session = op.session().clone();
-                    match op.settle(machine::destroy(session, backing.moref.clone())) {
-                        Ok(()) => error,
-                        Err(_) => error.leaving_behind(format!(
-                            "new backing {} ({})",
-                            backing.name, backing.moref
-                        )),
-                    }
-                })
+                outcome.map_err(|error| take_back(op, &backing.moref, error))
             }
         }
     }
@@ -168,13 +159,8 @@ impl<'a> Backup<'a> {
                 backing::describe(session, moref).await
             }
         };
-        op.settle(finish).map_err(|error| {
-            let session = op.session().clone();
-            match op.settle(machine::destroy(session, moref.clone())) {
-                Ok(()) => error,
-                Err(_) => error.leaving_behind(format!("new backing {moref}")),
-            }
-        })
+        op.settle(finish)
+            .map_err(|error| take_back(op, &moref, error))
     }
 
     fn export(
@@ -358,6 +344,15 @@ impl<'a> Backup<'a> {
                 finished: metadata::now(),
             },
         }
+    }
+}
+
+/// A backing that was made for a backup that failed goes again.
+fn take_back(op: &mut Operation<'_>, backing: &Moref, error: Error) -> Error {
+    let session = op.session().clone();
+    match op.settle(machine::destroy(session, backing.clone())) {
+        Ok(()) => error,
+        Err(why) => error.leaving_behind(format!("new backing {backing} ({why})")),
     }
 }
 

@@ -81,7 +81,7 @@ impl Undo {
             if let Err(error) = take_away(op, &made) {
                 op.log()
                     .record(Level::Warn, || format!("undo {made:?}: {error}"));
-                left.push(made.to_string());
+                left.push(format!("{made} ({error})"));
                 self.unsettled = true;
             }
         }

@@ -54,18 +54,13 @@ impl Allocation {
     pub(crate) fn grain(&mut self, lba: u64, offset: u64) -> Result<(), Flaw> {
         let number = self.order.arrive(lba, offset)?;
         let (index, at) = (number / TABLE_ENTRIES, (number % TABLE_ENTRIES) as usize);
-        match &self.tables {
-            Tables::End(end) if end.directory_sector().is_some() => {
-                let message = format!("grain for sector {lba} after the grain directory");
-                return Err(Flaw::new(offset, FlawKind::BadMarker, message));
-            }
-            Tables::End(end) if end.is_sealed(index) => {
-                let message = format!(
-                    "grain for sector {lba} after grain table {index}, which lists its neighbours"
-                );
-                return Err(Flaw::new(offset, FlawKind::TableMismatch, message));
-            }
-            _ => {}
+        if let Tables::End(end) = &self.tables
+            && end.is_sealed(index)
+        {
+            let message = format!(
+                "grain for sector {lba} after grain table {index}, which lists its neighbours"
+            );
+            return Err(Flaw::new(offset, FlawKind::TableMismatch, message));
         }
         self.open.place(index, at, sector32(offset)?);
         self.close(self.order.lowest_grain() / TABLE_ENTRIES, offset)

@@ -82,3 +82,37 @@ impl Fold {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::flaw::FlawKind;
+    use super::*;
+
+    #[test]
+    fn the_flaw_nearest_to_the_start_counts_whichever_came_first() {
+        for offsets in [[5, 7], [7, 5]] {
+            let mut fold = Fold::default();
+            for offset in offsets {
+                fold.fail(Flaw::new(offset, FlawKind::BadDeflate, ""));
+            }
+            assert_eq!(fold.flaw().map(|flaw| flaw.offset), Some(5));
+        }
+    }
+
+    #[test]
+    fn outcomes_are_put_together_in_the_order_of_the_stream() {
+        let digest = |order: [u64; 3]| {
+            let mut fold = Fold::default();
+            for number in order {
+                let mut contents = fold.contents();
+                contents.units.push((number, [number as u8; 32]));
+                contents.populated = 10;
+                fold.add(number, contents);
+            }
+            let whole = fold.finish().unwrap();
+            (whole.content_digest, whole.units, whole.populated)
+        };
+        assert_eq!(digest([0, 1, 2]), digest([2, 0, 1]));
+        assert_eq!(digest([0, 1, 2]).1, 3);
+    }
+}

@@ -250,7 +250,12 @@ pub async fn datacenter_of(session: Session, moref: Moref) -> Result<Moref> {
         if at.kind == "Datacenter" {
             return Ok(at);
         }
-        let above = property::read(&session, &at, &["parent", "parentVApp"]).await?;
+        // In a vApp, a virtual machine has no parent but the vApp.
+        let paths: &[&str] = match at.kind.as_str() {
+            "VirtualMachine" => &["parent", "parentVApp"],
+            _ => &["parent"],
+        };
+        let above = property::read(&session, &at, paths).await?;
         match above.moref("parent").or_else(|| above.moref("parentVApp")) {
             Some(parent) => at = parent,
             None => break,

@@ -20,7 +20,7 @@ const STATIC_LIBRARIES: [&str; 7] = [
 
 #[test]
 fn the_header_is_c99_without_holes() {
-    let flags = [&C99[..], &["-Wpadded", "-Wno-missing-field-initializers"]].concat();
+    let flags = [&C99[..], &["-Wpadded"]].concat();
     compile("gcc", &flags, "tests/c/header.c", &[]);
 }
 
@@ -33,7 +33,6 @@ fn the_header_is_cpp11() {
         "-Wextra",
         "-Wpedantic",
         "-Werror",
-        "-Wno-missing-field-initializers",
     ];
     compile("g++", &flags, "tests/c/header.c", &[]);
 }
@@ -59,7 +58,8 @@ fn declared() -> BTreeSet<String> {
         .filter_map(|line| {
             let name = line.split('(').next()?;
             let name = name.rsplit([' ', '*']).next()?;
-            name.starts_with("vmdk_").then(|| name.to_owned())
+            // The contract speaks of vmdk_..._free().
+            (name.starts_with("vmdk_") && !name.contains('.')).then(|| name.to_owned())
         })
         .collect()
 }

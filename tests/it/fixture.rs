@@ -24,6 +24,7 @@ pub const MIB: u64 = 1 << 20;
 /// A simulator with one volume whose disk has contents, and where everything of a test is kept.
 pub struct Scene {
     pub sim: Simulator,
+    pub options: Options,
     pub dir: TempDir,
     pub vm: String,
     /// The volume's contents, as a raw file.
@@ -40,21 +41,23 @@ impl Scene {
         let dir = tempfile::tempdir().unwrap();
         let raw = dir.path().join("original.raw");
         write_disk(&raw, spec.capacity, 1);
-        let sim = Simulator::start(options).unwrap();
+        let sim = Simulator::start(options.clone()).unwrap();
         let spec = VolumeSpec {
             instance_uuid: Some(VOLUME_ID.into()),
             disk_uuid: Some(DISK_UUID.into()),
             ..spec
         };
-        let vm = sim.add_volume(&spec);
+        let vm = sim.add_volume(&spec).unwrap();
         let scene = Scene {
             sim,
+            options,
             dir,
             vm,
             raw,
             log: Arc::default(),
         };
-        scene.sim.load_disk(&scene.vm, scene.disk().key, &scene.raw);
+        let key = scene.disk().key;
+        scene.sim.load_disk(&scene.vm, key, &scene.raw).unwrap();
         scene
     }
 
@@ -64,7 +67,7 @@ impl Scene {
 
     pub fn connect_options(&self) -> ConnectOptions {
         let log = self.log.clone();
-        let options = self.sim.options();
+        let options = &self.options;
         ConnectOptions {
             server: self.sim.url(),
             username: options.username.clone(),
@@ -100,17 +103,25 @@ impl Scene {
     pub fn damage(&self) {
         let other = self.dir.path().join("damaged.raw");
         write_disk(&other, self.disk().capacity, 99);
-        self.sim.load_disk(&self.vm, self.disk().key, &other);
+        self.sim
+            .load_disk(&self.vm, self.disk().key, &other)
+            .unwrap();
     }
 
     /// Whether the disk of `vm` has exactly the original contents: by digest, and for qemu-img.
     pub fn assert_restored(&self, vm: &str) {
         let disk = self.sim.vm(vm).unwrap().disks.remove(0);
         let saved = self.dir.path().join(format!("saved-{vm}.raw"));
-        self.sim.save_disk(vm, disk.key, &saved);
-        assert!(same(&self.raw, "raw", &saved, "raw"), "{vm}: contents differ");
+        self.sim.save_disk(vm, disk.key, &saved).unwrap();
+        assert!(
+            same(&self.raw, "raw", &saved, "raw"),
+            "{vm}: contents differ"
+        );
         if disk.capacity == self.raw.metadata().unwrap().len() {
-            assert_eq!(self.sim.disk_sha256(vm, disk.key), sha256(&self.raw));
+            assert_eq!(
+                self.sim.disk_sha256(vm, disk.key).unwrap(),
+                sha256(&self.raw)
+            );
         }
     }
 
@@ -126,18 +137,22 @@ impl Scene {
                     vm.instance_uuid,
                     disk.key,
                     disk.controller_key,
-                    disk.unit_number,
+                    disk.unit,
                     disk.file,
                     disk.uuid,
                     disk.capacity,
-                    self.sim.disk_sha256(&vm.moref, disk.key),
+                    self.sim.disk_sha256(&vm.moref, disk.key).unwrap(),
                 ));
             }
         }
-        for datastore in &self.sim.options().datastores {
+        for datastore in &self.options.datastores {
             lines.extend(self.sim.files(&datastore.name));
         }
-        let leases = self.sim.leases().into_iter().filter(|lease| lease.is_open());
+        let leases = self
+            .sim
+            .leases()
+            .into_iter()
+            .filter(|lease| lease.is_open());
         lines.extend(leases.map(|lease| format!("{lease:?}")));
         lines.sort();
         lines.join("\n")
@@ -217,13 +232,12 @@ impl Memory {
     fn call(&self, what: &str) -> Result<()> {
         self.calls.set(self.calls.get() + 1);
         if self.calls.get() == self.fail_at.get() {
-            return Err(Error::new(Kind::Service, format!("{what} failed on purpose")));
+            return Err(Error::new(
+                Kind::Service,
+                format!("{what} failed on purpose"),
+            ));
         }
         Ok(())
-    }
-
-    pub fn stream(&self, id: &str) -> Vec<u8> {
-        self.kept.borrow()[id].stream.clone()
     }
 
     /// Changes a kept stream, as a bad store would.

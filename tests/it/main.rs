@@ -1,7 +1,11 @@
 //! The integration tests: one crate, a module a topic.
 
 mod capi;
+mod fixture;
 mod floors;
 mod header;
+mod peers;
+mod refusals;
+mod roundtrip;
 mod stage;
 mod vmdk;

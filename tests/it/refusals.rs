@@ -75,7 +75,11 @@ impl<'a> Attempt<'a> {
         assert_eq!(self.scene.state(), state, "after: {error}");
         assert_eq!(self.service.kept.borrow().len(), kept, "after: {error}");
         if self.temp_dir.exists() {
-            assert_eq!(self.temp_dir.read_dir().unwrap().count(), 0, "after: {error}");
+            assert_eq!(
+                self.temp_dir.read_dir().unwrap().count(),
+                0,
+                "after: {error}"
+            );
         }
     }
 }
@@ -95,7 +99,7 @@ fn a_wrong_password_is_auth() {
 #[test]
 fn a_wrong_certificate_is_tls_and_names_the_presented_one() {
     let scene = Scene::new(Options::default());
-    let presented = scene.sim.fingerprint_sha256();
+    let presented = scene.sim.fingerprint_sha256().to_owned();
     for trust in [Trust::Pin(Fingerprint::Sha256([7; 32])), Trust::System] {
         let mut options = scene.connect_options();
         options.trust = trust;
@@ -167,7 +171,10 @@ fn a_backing_without_a_disk_is_not_found() {
     let scene = Scene::new(Options::default());
     let service = Memory::default();
     let mut attempt = Attempt::new(&scene, &service);
-    let vm = scene.sim.add_diskless_vm("diskless");
+    let spec = VolumeSpec::new("diskless", MIB);
+    let vm = scene.sim.add_volume(&spec).unwrap();
+    let key = scene.sim.vm(&vm).unwrap().disks[0].key;
+    scene.sim.remove_disk(&vm, key).unwrap();
     attempt.volume = Volume {
         moref: Some(vm),
         ..Volume::default()
@@ -180,7 +187,8 @@ fn two_disks_need_a_choice() {
     let scene = Scene::new(Options::default());
     let service = Memory::default();
     let mut attempt = Attempt::new(&scene, &service);
-    let second = scene.sim.add_disk(&scene.vm, 2 * MIB);
+    let spec = VolumeSpec::new("second", 2 * MIB);
+    let second = scene.sim.add_disk(&scene.vm, &spec).unwrap();
     attempt.refused(Kind::InvalidArgument, "2 disks", |a| a.backup("b"));
     attempt.volume.disk_key = Some(second);
     assert_eq!(attempt.backup("second").unwrap().capacity, 2 * MIB);
@@ -194,7 +202,7 @@ fn snapshots_forbid_a_restore_and_are_named() {
     let service = Memory::default();
     let attempt = Attempt::new(&scene, &service);
     attempt.backup("b").unwrap();
-    scene.sim.add_snapshot(&scene.vm, "before-upgrade");
+    scene.sim.add_snapshot(&scene.vm, "before-upgrade").unwrap();
     attempt.refused(Kind::InvalidState, "before-upgrade", |a| a.restore("b"));
 }
 
@@ -204,7 +212,7 @@ fn a_running_backing_is_refused() {
     let service = Memory::default();
     let attempt = Attempt::new(&scene, &service);
     attempt.backup("b").unwrap();
-    scene.sim.set_power(&scene.vm, true);
+    scene.sim.set_power(&scene.vm, true).unwrap();
     attempt.refused(Kind::InvalidState, "poweredOn", |a| a.backup("c"));
     attempt.refused(Kind::InvalidState, "poweredOn", |a| a.restore("b"));
 }
@@ -223,7 +231,7 @@ fn a_smaller_volume_is_refused() {
     attempt.refused(Kind::InvalidArgument, "only 8388608", |a| a.restore("b"));
     let small = VolumeSpec::new("small", 8 * MIB);
     attempt.volume = Volume {
-        moref: Some(scene.sim.add_volume(&small)),
+        moref: Some(scene.sim.add_volume(&small).unwrap()),
         ..Volume::default()
     };
     attempt.refused(Kind::InvalidArgument, "only 8388608", |a| a.restore("b"));
@@ -239,7 +247,7 @@ fn a_name_that_is_another_ones_is_exists() {
         extra_config: vec![("cinder.volume.id".into(), VOLUME_ID.into())],
         ..VolumeSpec::new("taken", 8 * MIB)
     };
-    scene.sim.add_volume(&spec);
+    scene.sim.add_volume(&spec).unwrap();
     attempt.volume = Volume {
         name: "taken".into(),
         id: Some("3f2504e0-4f89-41d3-9a0c-0305e82c3355".into()),
@@ -261,8 +269,14 @@ fn a_spoiled_backup_is_corrupt_before_the_old_disk_is_touched() {
         ("empty", Box::new(Vec::clear)),
         ("no VMDK", Box::new(|s| s.fill(0x55))),
         ("cut in the header", Box::new(|s| s.truncate(100))),
-        ("cut in the middle", Box::new(move |s| s.truncate(length / 2))),
-        ("without its end", Box::new(move |s| s.truncate(length - 512))),
+        (
+            "cut in the middle",
+            Box::new(move |s| s.truncate(length / 2)),
+        ),
+        (
+            "without its end",
+            Box::new(move |s| s.truncate(length - 512)),
+        ),
         ("one bit flipped", Box::new(move |s| s[length / 2] ^= 4)),
     ];
     for staging in [Staging::Stream, Staging::File] {

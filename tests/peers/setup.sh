@@ -26,3 +26,6 @@ if [ ! "$to/wsdl/vimService.wsdl" -nt "$peers/schema/vim_schema.py" ] ||
 fi
 
 (cd "$peers/go" && go build -o "$to/" ./...)
+
+# Tells the tests that all of it is there.
+touch "$to/setup.done"

@@ -41,7 +41,9 @@ class Site:
         return self.session.invoke_api(self.session.vim, method, *arguments, **named)
 
     def task(self, method, *arguments, **named):
-        return self.session.wait_for_task(self.call(method, *arguments, **named)).result
+        """The result of a task, which not every task has."""
+        info = self.session.wait_for_task(self.call(method, *arguments, **named))
+        return getattr(info, "result", None)
 
     def all_of(self, kind, properties):
         found = self.session.invoke_api(

@@ -16,6 +16,8 @@ import vim_schema
 ENTRY = re.compile(r"(data|managed|method|enum) (.+)")
 # These lie beneath pyVmomi's tables or have another form on the wire.
 UNTOLD = {"MethodFault", "LocalizedMethodFault", "DynamicData", "ManagedObject", "ManagedObjectReference"}
+# Older than the tables; pyVmomi reads properties by it.
+UNDOCUMENTED = {"ManagedObject.Fetch"}
 
 
 def entries(text):
@@ -89,6 +91,8 @@ class Tables:
         owner, name, parameters, result = re.fullmatch(
             r"(\w+)\.(\w+) \((.*)\) -> (\S+)", text.strip()
         ).groups()
+        if f"{owner}.{name}" in UNDOCUMENTED:
+            return []
         methods = {info.wsdlName: info for info in getattr(self.managed.get(owner), "_methodInfo", {}).values()}
         if name not in methods:
             return [f"{owner}.{name}: no such method"]

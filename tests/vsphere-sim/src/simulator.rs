@@ -84,7 +84,13 @@ impl Simulator {
             });
             entrances.push((listener, tls.then_some(identity.config), Some(index)));
         }
-        let world = World::new(options, dir, data_hosts.clone());
+        let (sha1, sha256) = (endpoint.sha1, endpoint.sha256);
+        let itself = DataHost {
+            address,
+            sha1: sha1.clone(),
+            sha256: sha256.clone(),
+        };
+        let world = World::new(options, dir, itself, data_hosts.clone());
         let shared = Shared::new(world);
         for (listener, tls, data_host) in entrances {
             let listener = TcpListener::from_std(listener)?;
@@ -106,8 +112,8 @@ impl Simulator {
             data_hosts,
             ca_pem: authority.pem,
             ca_file,
-            sha1: endpoint.sha1,
-            sha256: endpoint.sha256,
+            sha1,
+            sha256,
             tls,
             _dir: temporary,
         })

@@ -195,7 +195,7 @@ fn a_flat_extent_that_names_a_file_of_the_host_is_refused() {
 fn any_number_of_extents_but_one_is_refused() {
     let text = descriptor(disk().sectors);
     assert_descriptor_refused(
-        &format!("{text}RW 5 SPARSE \"other.vmdk\"\n"),
+        &format!("{text}RW {} SPARSE \"other.vmdk\"\n", disk().sectors),
         FlawKind::BadDescriptor,
     );
     assert_descriptor_refused(&text.replace("RDONLY", "#"), FlawKind::BadDescriptor);

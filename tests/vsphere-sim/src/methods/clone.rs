@@ -71,7 +71,7 @@ pub fn clone_vm(context: &Context, call: &Call) -> Answer {
     context.spawn(
         call,
         "VirtualMachine.clone",
-        &[call.this.clone()],
+        std::slice::from_ref(&call.this),
         Box::new(work),
     )
 }
@@ -208,7 +208,7 @@ pub fn relocate(context: &Context, call: &Call) -> Answer {
     context.spawn(
         call,
         "VirtualMachine.relocate",
-        &[call.this.clone()],
+        std::slice::from_ref(&call.this),
         Box::new(work),
     )
 }

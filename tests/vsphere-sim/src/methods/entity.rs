@@ -206,5 +206,10 @@ pub fn power(context: &Context, call: &Call, on: bool) -> Answer {
     } else {
         "VirtualMachine.powerOff"
     };
-    context.spawn(call, description_id, &[call.this.clone()], Box::new(work))
+    context.spawn(
+        call,
+        description_id,
+        std::slice::from_ref(&call.this),
+        Box::new(work),
+    )
 }

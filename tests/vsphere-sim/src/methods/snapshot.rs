@@ -43,7 +43,7 @@ pub fn create(context: &Context, call: &Call) -> Answer {
     context.spawn(
         call,
         "VirtualMachine.createSnapshot",
-        &[call.this.clone()],
+        std::slice::from_ref(&call.this),
         Box::new(work),
     )
 }
@@ -97,7 +97,7 @@ pub fn remove_all(context: &Context, call: &Call) -> Answer {
     context.spawn(
         call,
         "VirtualMachine.removeAllSnapshots",
-        &[call.this.clone()],
+        std::slice::from_ref(&call.this),
         Box::new(work),
     )
 }

@@ -149,6 +149,14 @@ impl Controls {
         Ok(())
     }
 
+    /// Takes a disk out of a machine; its file stays.
+    pub fn remove_disk(&self, vm: &str, key: i32) -> io::Result<()> {
+        let mut world = self.shared.write();
+        let machine = world.machine_mut(&machine(vm)).map_err(as_io)?;
+        machine.disks.retain(|disk| disk.key != key);
+        Ok(())
+    }
+
     /// Sets an entry of a machine's extraConfig, or removes it with an empty value.
     pub fn set_extra_config(&self, vm: &str, key: &str, value: &str) -> io::Result<()> {
         self.shared

@@ -56,6 +56,9 @@ const TABLES: [&str; 7] = [
     include_str!("schema/fault.txt"),
 ];
 
+/// What every managed object has, beneath the published tables: pyVmomi reads properties by it.
+const FETCH: &str = "method ManagedObject.Fetch ( prop string ) -> anyType?";
+
 /// The types that are written as plain text in XML Schema's own namespace.
 pub const PRIMITIVES: [&str; 10] = [
     "string", "boolean", "byte", "short", "int", "long", "float", "double", "dateTime", "anyURI",
@@ -123,6 +126,7 @@ impl Type {
 impl Schema {
     fn parse() -> Schema {
         let mut schema = Schema::default();
+        schema.add(FETCH);
         for table in TABLES {
             let joined = table.replace("\n    ", " ");
             for line in joined

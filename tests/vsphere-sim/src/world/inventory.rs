@@ -226,11 +226,26 @@ impl World {
         false
     }
 
-    /// The datastores that some host of the datacenter mounts.
+    /// The datastores of a datacenter, in the order in which they were made.
     pub fn datastores_of(&self, datacenter: &Ref) -> Vec<Ref> {
-        let all = self.of_kind("Datastore");
-        all.into_iter()
-            .filter(|datastore| self.is_below(datastore, datacenter))
-            .collect()
+        let mut folders: Vec<&Ref> = self
+            .datacenter(datacenter)
+            .iter()
+            .map(|found| &found.datastore_folder)
+            .collect();
+        let mut found = Vec::new();
+        while let Some(folder) = folders.pop() {
+            for child in self
+                .folder(folder)
+                .iter()
+                .flat_map(|folder| &folder.children)
+            {
+                match child.kind.as_str() {
+                    "Folder" => folders.push(child),
+                    _ => found.push(child.clone()),
+                }
+            }
+        }
+        found
     }
 }

@@ -202,13 +202,15 @@ impl World {
     /// The scheme and host of the URLs, and the thumbprint that goes with them.
     fn lease_base(&self, lease: &Lease) -> (String, String) {
         let scheme = if self.options.tls { "https" } else { "http" };
-        let Some(host) = lease.host.and_then(|host| self.data_hosts.get(host)) else {
-            return (format!("{scheme}://*"), String::new());
+        let host = lease.host.and_then(|host| self.data_hosts.get(host));
+        let base = match (&self.options.urls, host) {
+            (_, None) => format!("{scheme}://*"),
+            (DeviceUrls::HostName(name), Some(host)) => {
+                format!("{scheme}://{name}:{}", host.address.port())
+            }
+            (_, Some(host)) => format!("{scheme}://{}", host.address),
         };
-        let base = match &self.options.urls {
-            DeviceUrls::HostName(name) => format!("{scheme}://{name}:{}", host.address.port()),
-            _ => format!("{scheme}://{}", host.address),
-        };
+        let host = host.unwrap_or(&self.endpoint);
         let thumbprint = match self.options.thumbprint {
             _ if !self.options.tls => String::new(),
             Thumbprint::Sha1 => host.sha1.clone(),

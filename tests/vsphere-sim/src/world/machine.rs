@@ -131,7 +131,7 @@ impl Machine {
                 .disks
                 .iter()
                 .any(|disk| disk.controller_key == controller && disk.unit_number == *unit);
-            !taken && !(is_scsi(kind) && *unit == 7)
+            !(taken || is_scsi(kind) && *unit == 7)
         })
     }
 }

@@ -29,7 +29,7 @@ use names::Names;
 use session::Session;
 use task::Task;
 
-/// A simulated ESX host's data port.
+/// A port that data flow through, and the fingerprints of its certificate.
 #[derive(Clone, Debug)]
 pub struct DataHost {
     pub address: SocketAddr,
@@ -46,6 +46,7 @@ pub struct World {
     pub sessions: Vec<Session>,
     pub leases: BTreeMap<String, Lease>,
     pub dir: PathBuf,
+    pub endpoint: DataHost,
     pub data_hosts: Vec<DataHost>,
     counters: HashMap<&'static str, u64>,
 }

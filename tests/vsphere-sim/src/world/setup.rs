@@ -22,7 +22,12 @@ use super::{DataHost, World};
 const VM_FOLDER: [&str; 3] = ["Folder", "VirtualMachine", "VirtualApp"];
 
 impl World {
-    pub fn new(options: Options, dir: PathBuf, data_hosts: Vec<DataHost>) -> World {
+    pub fn new(
+        options: Options,
+        dir: PathBuf,
+        endpoint: DataHost,
+        data_hosts: Vec<DataHost>,
+    ) -> World {
         let names = Names::new(options.mode);
         let mut world = World {
             names,
@@ -32,6 +37,7 @@ impl World {
             sessions: Vec::new(),
             leases: BTreeMap::new(),
             dir,
+            endpoint,
             data_hosts,
             counters: HashMap::new(),
             options,
