@@ -1,31 +1,44 @@
-/* Backs up a volume into a directory. `backup --help` explains the options. */
-#include "tool.h"
+/* Backs up the disk of a volume into a directory. */
+#include "arguments.h"
+#include "terminal.h"
+#include <stddef.h>
 
 int main(int argc, char **argv)
 {
-    struct tool tool;
-    vmdk_client *client;
+    struct arguments given;
     vmdk_service *service = NULL;
-    vmdk_backup_options options = { .struct_size = sizeof options };
-    vmdk_summary summary = { .struct_size = sizeof summary };
+    vmdk_cancel *cancel = NULL;
+    vmdk_client *client = NULL;
     vmdk_error *error = NULL;
-    vmdk_status status;
+    vmdk_summary summary = { .struct_size = sizeof summary };
 
-    tool_begin(&tool, argc, argv, NULL);
-    client = tool_connect(&tool);
+    read_arguments(&given, argc, argv, "Backs up the disk of a volume into a directory.");
 
-    options.backup_id = tool.backup_id;
-    options.temp_dir = tool.temp_dir;
-    options.staging = tool.staging;
-    options.progress = tool_progress;
-    options.progress_user_data = &tool;
-    options.cancel = tool.cancel;
-
-    status = vmdk_service_directory(tool.store, &service, &error);
+    vmdk_status status = vmdk_service_directory(given.directory, &service, &error);
     if (status == VMDK_STATUS_OK)
-        status = vmdk_backup_volume(client, service, &tool.volume, &options, &summary, &error);
+        status = vmdk_cancel_new(&cancel, &error);
+    if (status == VMDK_STATUS_OK)
+        status = vmdk_client_connect(&given.client, &client, &error);
+    forget_password(&given);
 
-    vmdk_service_free(service);
+    if (status == VMDK_STATUS_OK) {
+        vmdk_backup_options options = {
+            .struct_size = sizeof options,
+            .backup_id = given.backup_id,
+            .temp_dir = given.temp_dir,
+            .staging = given.staging,
+            .progress = progress_bar(given.quiet),
+            .cancel = cancel,
+        };
+        throw_on_signal(cancel);
+        status = vmdk_backup_volume(client, service, &given.volume, &options, &summary, &error);
+        throw_on_signal(NULL);
+    }
     vmdk_client_free(client);
-    return tool_end(&tool, status, &summary, error);
+    vmdk_cancel_free(cancel);
+    vmdk_service_free(service);
+
+    int code = report(argv[0], status, &summary, error);
+    vmdk_error_free(error);
+    return code;
 }

@@ -79,6 +79,8 @@ impl Http {
             .referer(false)
             .no_proxy()
             .connect_timeout(options.connect_timeout)
+            // Otherwise the kernel ends uploads that the server does not take for 30 s.
+            .tcp_user_timeout(None)
             .pool_idle_timeout(POOL_IDLE);
         if let Some(proxy) = &options.proxy {
             builder = builder.proxy(parse_proxy(proxy, &options.log)?);

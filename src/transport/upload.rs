@@ -37,9 +37,8 @@ impl Upload<'_> {
             let message = format!("{}: there is nothing to send", self.label);
             return Err(Error::new(Kind::InvalidArgument, message));
         }
-        let turn = Turn::new(Instant::now() + self.connect_timeout);
+        let turn = Turn::new(body, Instant::now() + self.connect_timeout);
         let body = SizedBody {
-            body,
             chunk: Bytes::new(),
             length: self.length,
             remaining: self.length,
@@ -81,11 +80,16 @@ impl Upload<'_> {
 
 /// Who is expected to act: shared by the body, which knows, and the watch.
 #[derive(Clone)]
-struct Turn(Arc<Mutex<State>>);
+struct Turn(Arc<Mutex<Shared>>);
+
+struct Shared {
+    state: State,
+    feed: Receiver<Bytes>,
+}
 
 #[derive(Clone, Copy)]
 enum State {
-    /// There is nothing to send.
+    /// When it was last asked for, there was nothing to send.
     Feeder,
     /// The connection took something then, and has more to take.
     Connection(Instant),
@@ -122,45 +126,64 @@ impl fmt::Display for Misfit {
 impl std::error::Error for Misfit {}
 
 impl Turn {
-    fn new(start: Instant) -> Self {
-        Turn(Arc::new(Mutex::new(State::Connection(start))))
+    fn new(feed: Receiver<Bytes>, start: Instant) -> Self {
+        let state = State::Connection(start);
+        Turn(Arc::new(Mutex::new(Shared { state, feed })))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, Shared> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn set(&self, state: State) {
-        *self.state() = state;
+        self.lock().state = state;
+    }
+
+    fn poll_feed(&self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut shared = self.lock();
+        let next = shared.feed.poll_recv(context);
+        if next.is_pending() {
+            shared.state = State::Feeder;
+        }
+        next
     }
 
     fn misfit(&self) -> Option<Misfit> {
-        match *self.state() {
+        match self.lock().state {
             State::Broken(misfit) => Some(misfit),
             _ => None,
         }
     }
 
     fn is_over(&self) -> bool {
-        matches!(*self.state(), State::Server(_))
+        matches!(self.lock().state, State::Server(_))
+    }
+
+    /// Since when somebody else than the feeder does not act, and what that is called.
+    fn waiting(&self) -> Option<(Instant, &'static str)> {
+        let mut shared = self.lock();
+        if let State::Feeder = shared.state {
+            // The feeder may have acted since, and a connection that is full does not ask again.
+            if !shared.feed.is_empty() || shared.feed.is_closed() {
+                shared.state = State::Connection(Instant::now());
+            }
+        }
+        match shared.state {
+            State::Connection(since) => Some((since, "the server took nothing")),
+            State::Server(since) => Some((since, "no answer after the last byte")),
+            State::Feeder | State::Broken(_) => None,
+        }
     }
 
     /// Returns when the connection or the server did not act for `stall`.
     async fn stalled(&self, stall: Duration) -> &'static str {
         loop {
-            let state = *self.state();
-            let (since, what) = match state {
-                State::Connection(since) => (since, "the server took nothing"),
-                State::Server(since) => (since, "no answer after the last byte"),
-                State::Feeder | State::Broken(_) => {
-                    sleep(stall).await;
-                    continue;
-                }
-            };
-            if since.elapsed() >= stall {
-                return what;
+            match self.waiting() {
+                None => sleep(stall).await,
+                Some((since, what)) if since.elapsed() >= stall => return what,
+                // Not longer than the stall time-out: `since` moves.
+                Some((since, _)) => sleep_until(Instant::now().min(since) + stall).await,
             }
-            sleep_until(since + stall).await;
         }
     }
 }
@@ -171,7 +194,6 @@ const PIECE: usize = 64 << 10;
 
 /// Exactly the announced bytes, or an error. hyper itself would cut a longer body silently.
 struct SizedBody {
-    body: Receiver<Bytes>,
     chunk: Bytes,
     length: u64,
     /// What the connection has not been given yet, `chunk` included.
@@ -217,12 +239,8 @@ impl Body for SizedBody {
             if !this.chunk.is_empty() && !is_last {
                 return Poll::Ready(Some(Ok(this.hand_over())));
             }
-            let next = this.body.poll_recv(context);
-            if next.is_pending() {
-                this.turn.set(State::Feeder);
-            }
             let length = this.length;
-            match ready!(next) {
+            match ready!(this.turn.poll_feed(context)) {
                 Some(empty) if empty.is_empty() => {}
                 Some(_) if is_last => return this.refuse(Misfit::Longer { length }),
                 Some(chunk) if chunk.len() as u64 > this.remaining => {

@@ -141,7 +141,8 @@ fn explain(error: &rustls::Error, authorities: &str, host: &str) -> (String, Str
         return other();
     };
     match invalid {
-        CertificateError::UnknownIssuer => (
+        // A reinstalled server's authority has the name of the old one, but another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => (
             format!("it was not issued by {authorities}"),
             format!(
                 "name the CA file of its issuer (a vCenter offers it at https://{host}/certs/download.zip), {pin}"

@@ -51,8 +51,9 @@ pub async fn answer(
     };
     match (kind, request.method()) {
         (LeaseKind::Export, &Method::GET) => export::answer(target, line, entrance).await,
-        (LeaseKind::Import, &Method::POST) => import::answer(request, target, line, entrance).await,
-        // PUT would make a plain file, and a thick disk of a thin one.
+        (LeaseKind::Import, &Method::POST | &Method::PUT) => {
+            import::answer(request, target, line, entrance).await
+        }
         _ => Ok(plain(
             StatusCode::METHOD_NOT_ALLOWED,
             "not with this method",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::wire::envelope::Call;
 use crate::wire::{Fault, Outcome, Ref};
 use crate::world::lease::{LeaseFile, LeaseKind, Transfer};
-use crate::world::machine::{BackingKind, Lock, Machine, Power};
+use crate::world::machine::{BackingKind, Machine, Power};
 use crate::world::path::file_of;
 use crate::world::{Shared, World};
 
@@ -29,9 +29,6 @@ pub fn export_snapshot(context: &Context, call: &Call) -> Answer {
 }
 
 fn open(context: &Context, world: &mut World, machine: &Ref, session: &str) -> Answer {
-    if let Some(Lock::Lease(_)) = &world.machine(machine)?.lock {
-        return Err(Fault::invalid_state("a lease is held on the machine"));
-    }
     world.check_machine_free(machine, None)?;
     let body = world.machine(machine)?;
     if body

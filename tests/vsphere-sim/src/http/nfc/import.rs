@@ -6,10 +6,10 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::header::{self, HeaderMap};
-use hyper::{Request, StatusCode};
+use hyper::{Method, Request, StatusCode};
 use tokio::sync::mpsc;
 
-use crate::disk::{Disk, SECTOR};
+use crate::disk::{Disk, DiskType, SECTOR};
 use crate::http::line::Line;
 use crate::http::sdk::http_status;
 use crate::http::{Entrance, NoAnswer, Reply, plain};
@@ -36,7 +36,7 @@ pub async fn answer(
     entrance: &Entrance,
 ) -> Reply {
     let shared = &entrance.shared;
-    let length = match check(request.headers()) {
+    let length = match check(request.method(), request.headers()) {
         Ok(length) => length,
         Err((status, why)) => return Ok(plain(status, why)),
     };
@@ -64,9 +64,10 @@ pub async fn answer(
     let (pieces, decoder) = {
         let (sender, receiver) = mpsc::channel(AHEAD);
         let (shared, lease, index) = (shared.clone(), target.lease.clone(), target.index);
+        let plain = request.method() == Method::PUT;
         let decoder = tokio::task::spawn_blocking(move || {
             let target = Target { lease, index };
-            decode(&shared, &target, receiver)
+            decode(&shared, &target, plain, receiver)
         });
         (sender, decoder)
     };
@@ -86,9 +87,9 @@ pub async fn answer(
 }
 
 /// What the request must say before a byte of its body is read.
-fn check(headers: &HeaderMap) -> Result<u64, (StatusCode, &'static str)> {
+fn check(method: &Method, headers: &HeaderMap) -> Result<u64, (StatusCode, &'static str)> {
     let text = |name: header::HeaderName| headers.get(name).and_then(|value| value.to_str().ok());
-    if text(header::CONTENT_TYPE) != Some(CONTENT_TYPE) {
+    if method == Method::POST && text(header::CONTENT_TYPE) != Some(CONTENT_TYPE) {
         return Err((
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             "the content type must be that of a streamVmdk",
@@ -223,10 +224,11 @@ impl Upload {
     }
 }
 
-/// Decodes what comes into a disk of its own.
+/// Decodes what comes into a disk of its own. What comes as a plain file (PUT) makes a thick disk of a thin one.
 fn decode(
     shared: &Shared,
     target: &Target,
+    plain: bool,
     mut pieces: mpsc::Receiver<Bytes>,
 ) -> Result<(Disk, StreamFacts), String> {
     let mut head = Vec::new();
@@ -246,7 +248,11 @@ fn decode(
         let disk = world
             .disk_file(&file.datastore, &file.path)
             .map_err(|fault| fault.message)?;
-        let (capacity, disk_type) = (disk.capacity, disk.disk_type);
+        let disk_type = match disk.disk_type {
+            DiskType::Thin if plain => DiskType::Thick,
+            asked => asked,
+        };
+        let capacity = disk.capacity;
         (
             world.fresh_path(),
             capacity,

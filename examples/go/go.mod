@@ -1,0 +1,3 @@
+module vmdkbackup-example
+
+go 1.21
