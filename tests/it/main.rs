@@ -1,6 +1,7 @@
 //! The integration tests: one crate, a module a topic.
 
 mod capi;
+mod capi_operations;
 mod fixture;
 mod floors;
 mod header;
@@ -8,6 +9,7 @@ mod peer;
 mod peers;
 mod refusals;
 mod roundtrip;
+mod sanitizer;
 mod stage;
 mod tls;
 mod transport;
