@@ -13,7 +13,7 @@
  * UTF-8 and end with a NUL; what is not UTF-8, or too long, is VMDK_STATUS_INVALID_ARGUMENT.
  *
  * STRUCTURES. Each begins with struct_size, which the caller sets to its sizeof. Begin with all
- * zeros, as in vmdk_volume volume = { sizeof volume }: zero, NULL and 0 mean the default
+ * zeros, as in vmdk_volume volume = { .struct_size = sizeof volume }: 0 and NULL mean the default
  * everywhere. Later versions only append fields, so a program compiled with an older header goes on
  * working; a field of a newer header that this library does not know is VMDK_STATUS_UNSUPPORTED
  * unless it is zero. There is no padding. All enumerations are 32-bit integers with constants.

@@ -1,18 +1,24 @@
 /* The header alone, in C99 and in C++11: with -Wpadded a hole in any structure is an error. */
 #include <vmdk_backup.h>
 
+static vmdk_client_options client;
+static vmdk_service_callbacks callbacks;
+static vmdk_backup_request request;
+static vmdk_volume volume;
+static vmdk_backup_options backup;
+static vmdk_restore_options restore;
+static vmdk_recover_options recover;
+static vmdk_summary summary;
+
 int main(void)
 {
-    vmdk_client_options client = { sizeof client };
-    vmdk_service_callbacks callbacks = { sizeof callbacks };
-    vmdk_volume volume = { sizeof volume };
-    vmdk_backup_options backup = { sizeof backup };
-    vmdk_restore_options restore = { sizeof restore };
-    vmdk_summary summary = { sizeof summary };
-
-    return client.struct_size + callbacks.struct_size + volume.struct_size + backup.struct_size
-                   + restore.struct_size + summary.struct_size
-               > 0
-        ? VMDK_STATUS_OK
-        : VMDK_STATUS_PANIC;
+    client.struct_size = sizeof client;
+    callbacks.struct_size = sizeof callbacks;
+    request.struct_size = sizeof request;
+    volume.struct_size = sizeof volume;
+    backup.struct_size = sizeof backup;
+    restore.struct_size = sizeof restore;
+    recover.struct_size = sizeof recover;
+    summary.struct_size = sizeof summary;
+    return vmdk_error_status(NULL);
 }

@@ -1,8 +1,9 @@
 //! The library as a C program finds it installed, and programs built against it.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// What every C source of the project has to be clean under.
 pub const C99: [&str; 6] = [
@@ -12,6 +13,17 @@ pub const C99: [&str; 6] = [
     "-Wextra",
     "-Wpedantic",
     "-Werror",
+];
+
+/// What a C program that has nothing but the static archive links besides.
+pub const STATIC_LIBRARIES: [&str; 7] = [
+    "-lgcc_s",
+    "-lutil",
+    "-lrt",
+    "-lpthread",
+    "-lm",
+    "-ldl",
+    "-lc",
 ];
 
 /// The project's directory.
@@ -77,7 +89,7 @@ pub fn pkg_config(wanted: &[&str]) -> Vec<String> {
     .collect()
 }
 
-/// Compiles one source against the installed library, as `examples/README.md` says.
+/// Compiles one source against the installed library, once for all tests that ask.
 #[track_caller]
 pub fn compile(compiler: &str, flags: &[&str], source: &str, libraries: &[&str]) -> PathBuf {
     let source = root().join(source);
@@ -85,6 +97,12 @@ pub fn compile(compiler: &str, flags: &[&str], source: &str, libraries: &[&str])
         "{}-{compiler}",
         source.file_stem().unwrap().display()
     ));
+    // Another test may be about to run it.
+    static BUILT: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if built.contains(&program) {
+        return program;
+    }
     succeeds(
         Command::new(compiler)
             .args(flags)
@@ -96,5 +114,18 @@ pub fn compile(compiler: &str, flags: &[&str], source: &str, libraries: &[&str])
             .arg("-o")
             .arg(&program),
     );
+    built.insert(program.clone());
     program
+}
+
+/// Valgrind, before the program it is to run: an error or a leak ends it with 99.
+pub fn valgrind() -> Command {
+    let mut valgrind = Command::new("valgrind");
+    valgrind
+        .args(["--quiet", "--error-exitcode=99", "--leak-check=full"])
+        .args([
+            "--show-leak-kinds=definite,indirect",
+            "--errors-for-leak-kinds=definite,indirect",
+        ]);
+    valgrind
 }
