@@ -6,7 +6,7 @@
 use super::journal::Abandoned;
 use super::operation::{Operation, ProgressFn, server_identity};
 use super::replace::untag;
-use super::undo::{Made, remove_disk, remove_vm};
+use super::undo::{Made, attached, remove_disk, remove_vm};
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::error::{Context, Error, Kind, Phase, Result};
@@ -177,8 +177,18 @@ impl Recovery {
                 self.delete_disk(op, operation, datacenter, old);
             }
             (Ok(Progressed::NotReplaced), _) => {
-                for (datacenter, path) in &remains.disks {
-                    self.delete_disk(op, operation, datacenter, path);
+                let vms = remains.vms.iter().filter_map(|(_, moref)| moref.clone());
+                match op.settle(attached(session, vms.collect())) {
+                    Ok(attached) => {
+                        let loose = remains
+                            .disks
+                            .iter()
+                            .filter(|(_, path)| !attached.contains(path));
+                        for (datacenter, path) in loose {
+                            self.delete_disk(op, operation, datacenter, path);
+                        }
+                    }
+                    Err(error) => self.tell(operation, &error.to_string(), Outcome::Failed),
                 }
             }
             (Ok(_), _) => {}

@@ -77,7 +77,17 @@ impl Undo {
     /// Takes everything away, newest first; what cannot be taken away is named.
     pub(super) fn run(&mut self, op: &mut Operation<'_>) -> Vec<String> {
         let mut left = Vec::new();
+        let vms = self.made.iter().filter_map(|made| match made {
+            Made::TemporaryVm { moref, .. } => moref.clone(),
+            _ => None,
+        });
+        let attached = attached(op.session().clone(), vms.collect());
+        // Not to know them is no reason to leave the rest.
+        let attached = op.settle(attached).unwrap_or_default();
         while let Some(made) = self.made.pop() {
+            if matches!(&made, Made::Disk { path, .. } if attached.contains(path)) {
+                continue;
+            }
             if let Err(error) = take_away(op, &made) {
                 op.log()
                     .record(Level::Warn, || format!("undo {made:?}: {error}"));
@@ -131,6 +141,20 @@ fn take_away(op: &mut Operation<'_>, made: &Made) -> Result<()> {
             .map(drop),
         Made::Replacement { .. } => Ok(()),
     }
+}
+
+/// The files of the disks attached to `vms`, which go when those are destroyed: a disk that is
+/// noted as detached may never have been.
+pub(super) async fn attached(session: Session, vms: Vec<Moref>) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    for vm in vms {
+        match backing::describe(session.clone(), vm).await {
+            Ok(vm) => files.extend(vm.disks.into_iter().map(|disk| disk.file)),
+            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(files)
 }
 
 /// Destroys the temporary virtual machine of operation `id`; whether there was one.

@@ -1,6 +1,7 @@
 //! The integration tests: one crate, a module a topic.
 
 mod capi;
+mod capi_operations;
 mod examples;
 mod fixture;
 mod floors;
@@ -9,6 +10,7 @@ mod peer;
 mod peers;
 mod refusals;
 mod roundtrip;
+mod sanitizer;
 mod session;
 mod stage;
 mod tls;
