@@ -3,6 +3,7 @@
 # make stage      the same, built fast, into target/stage, where the tests and examples find it
 # make demo       the main job from end to end, against a simulated vCenter
 # make test       all tests
+# make bench      peak memory for small and large volumes
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
@@ -66,15 +67,21 @@ stage:
 	$(MAKE) install PROFILE=dev DESTDIR= PREFIX=$(abspath $(TARGET))/stage \
 	    LIBDIR=$(abspath $(TARGET))/stage/lib INCLUDEDIR=$(abspath $(TARGET))/stage/include
 
-.PHONY: demo test clean
+.PHONY: demo demo-prefix bench test clean
 
 # Sets everything up and runs the main job from end to end.
-demo:
+demo: demo-prefix
+	tests/demo.sh $(abspath $(TARGET))/demo $(abspath $(TARGET))/debug/vsphere-sim
+
+# Peak memory of a backup and a restore, for a small volume and a large sparse one.
+bench: demo-prefix
+	benches/memory.sh $(abspath $(TARGET))/demo $(abspath $(TARGET))/debug/vsphere-sim
+
+demo-prefix:
 	tests/setup.sh demo
 	$(MAKE) install DESTDIR= PREFIX=$(abspath $(TARGET))/demo \
 	    LIBDIR=$(abspath $(TARGET))/demo/lib INCLUDEDIR=$(abspath $(TARGET))/demo/include
 	$(CARGO) build -p vsphere-sim
-	tests/demo.sh $(abspath $(TARGET))/demo $(abspath $(TARGET))/debug/vsphere-sim
 
 # Sets everything up and passes the tests.
 test:
