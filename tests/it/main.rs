@@ -11,6 +11,7 @@ mod peers;
 mod refusals;
 mod roundtrip;
 mod sanitizer;
+mod secrets;
 mod session;
 mod stage;
 mod tls;
