@@ -151,6 +151,7 @@ impl Recovery {
     fn resolve(&mut self, op: &mut Operation<'_>, operation: &str, remains: Remains) {
         let session = op.session().clone();
         let before = self.failures();
+        let mut later = Vec::new();
         let progressed = match &remains.replacement {
             None => op.settle(adopted(
                 session.clone(),
@@ -180,12 +181,13 @@ impl Recovery {
                 let vms = remains.vms.iter().filter_map(|(_, moref)| moref.clone());
                 match op.settle(attached(session, vms.collect())) {
                     Ok(attached) => {
-                        let loose = remains
-                            .disks
-                            .iter()
-                            .filter(|(_, path)| !attached.contains(path));
-                        for (datacenter, path) in loose {
-                            self.delete_disk(op, operation, datacenter, path);
+                        for (datacenter, path) in &remains.disks {
+                            if attached.contains(path) {
+                                // It goes with its machine, unless a detaching was under way.
+                                later.push((datacenter.clone(), path.clone()));
+                            } else {
+                                self.delete_disk(op, operation, datacenter, path);
+                            }
                         }
                     }
                     Err(error) => self.tell(operation, &error.to_string(), Outcome::Failed),
@@ -196,6 +198,11 @@ impl Recovery {
         if self.failures() == before && !matches!(progressed, Ok(Progressed::Adopted)) {
             for (name, moref) in remains.vms {
                 self.destroy_vm(op, operation, name, moref);
+            }
+        }
+        if self.failures() == before && !self.dry_run {
+            for (datacenter, path) in &later {
+                self.delete_disk(op, operation, datacenter, path);
             }
         }
         if self.failures() == before {

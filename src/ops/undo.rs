@@ -84,10 +84,13 @@ impl Undo {
         let attached = attached(op.session().clone(), vms.collect());
         // Not to know them is no reason to leave the rest.
         let attached = op.settle(attached).unwrap_or_default();
-        while let Some(made) = self.made.pop() {
-            if matches!(&made, Made::Disk { path, .. } if attached.contains(path)) {
-                continue;
-            }
+        // Disks still attached go with their machine; one whose detaching was under way does not,
+        // so they are looked for once more when the machine is gone.
+        let (later, mut now): (Vec<Made>, Vec<Made>) = std::mem::take(&mut self.made)
+            .into_iter()
+            .partition(|made| matches!(made, Made::Disk { path, .. } if attached.contains(path)));
+        now.reverse();
+        for made in now.into_iter().chain(later) {
             if let Err(error) = take_away(op, &made) {
                 op.log()
                     .record(Level::Warn, || format!("undo {made:?}: {error}"));

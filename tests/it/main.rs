@@ -8,6 +8,7 @@ mod floors;
 mod header;
 mod peer;
 mod peers;
+mod recover;
 mod refusals;
 mod roundtrip;
 mod sanitizer;

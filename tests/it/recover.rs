@@ -1,0 +1,174 @@
+//! Faults at every call of a restore, and what recovery makes of what they leave.
+
+use crate::fixture::{Memory, Scene};
+use std::path::PathBuf;
+use std::time::Duration;
+use vmdk_backup::client::Client;
+use vmdk_backup::ops::{
+    BackupOptions, Outcome, RecoverOptions, Recovered, RestoreOptions, backup_volume, recover,
+    restore_backup,
+};
+use vsphere_sim::{Fault, Options, Trouble};
+
+fn backup(scene: &Scene, service: &Memory) {
+    let options = BackupOptions {
+        backup_id: "b".into(),
+        ..BackupOptions::default()
+    };
+    backup_volume(&scene.client(), service, &scene.volume(), options).unwrap();
+}
+
+fn restore(
+    client: &Client,
+    scene: &Scene,
+    service: &Memory,
+) -> vmdk_backup::error::Result<vmdk_backup::ops::Summary> {
+    let options = RestoreOptions {
+        backup_id: "b".into(),
+        ..RestoreOptions::default()
+    };
+    restore_backup(client, service, &scene.volume(), options)
+}
+
+/// A client that keeps journals, and their directory.
+fn journaling(scene: &Scene) -> (Client, PathBuf) {
+    let directory = scene.dir.path().join("state");
+    std::fs::create_dir_all(&directory).unwrap();
+    let mut options = scene.connect_options();
+    options.state_dir = Some(directory.clone());
+    (Client::connect(options).unwrap(), directory)
+}
+
+fn recover_now(client: &Client) -> Vec<Recovered> {
+    let options = RecoverOptions {
+        min_age: Some(Duration::ZERO),
+        ..RecoverOptions::default()
+    };
+    recover(client, options).unwrap()
+}
+
+fn assert_nothing_is_left(scene: &Scene) {
+    assert_eq!(scene.sim.vms().len(), 1, "a temporary machine is left");
+    assert_eq!(scene.sim.loose_disks(), [""; 0]);
+    let vm = scene.sim.vm(&scene.vm).unwrap();
+    let tagged = |(key, _): &&(String, String)| key.starts_with("vmdk_backup.");
+    assert_eq!(vm.extra_config.iter().find(tagged), None);
+}
+
+#[test]
+fn a_finished_restore_whose_old_disk_stayed_is_cleared_by_journal_or_tag() {
+    for journal_is_lost in [false, true] {
+        let scene = Scene::new(Options::default());
+        let service = Memory::default();
+        backup(&scene, &service);
+        scene.damage();
+        let (client, state) = journaling(&scene);
+        let refused = Trouble::Fault(Fault::planned("NoPermission"));
+        scene
+            .sim
+            .faults()
+            .on_call("DeleteVirtualDisk_Task", 1, refused);
+        let summary = restore(&client, &scene, &service).unwrap();
+        assert_eq!(summary.notices.len(), 1, "{:?}", summary.notices);
+        assert_eq!(scene.sim.loose_disks().len(), 1, "the old disk");
+        assert_eq!(state.read_dir().unwrap().count(), 1, "the journal");
+        if journal_is_lost {
+            std::fs::remove_dir_all(&state).unwrap();
+            std::fs::create_dir(&state).unwrap();
+        }
+        let dry = RecoverOptions {
+            dry_run: true,
+            min_age: Some(Duration::ZERO),
+            ..RecoverOptions::default()
+        };
+        assert!(!recover(&client, dry).unwrap().is_empty());
+        assert_eq!(
+            scene.sim.loose_disks().len(),
+            1,
+            "a dry run deletes nothing"
+        );
+        let told = recover_now(&client);
+        assert!(
+            told.iter().all(|one| one.outcome == Outcome::Done),
+            "{told:?}"
+        );
+        assert_nothing_is_left(&scene);
+        scene.assert_restored(&scene.vm);
+        assert_eq!(state.read_dir().unwrap().count(), 0);
+        assert_eq!(recover_now(&client), []);
+    }
+}
+
+#[test]
+fn a_young_operation_of_another_host_is_left_alone() {
+    let scene = Scene::new(Options::default());
+    let service = Memory::default();
+    backup(&scene, &service);
+    let refused = Trouble::Fault(Fault::planned("NoPermission"));
+    scene
+        .sim
+        .faults()
+        .on_call("DeleteVirtualDisk_Task", 1, refused);
+    restore(&scene.client(), &scene, &service).unwrap();
+    let told = recover(&scene.client(), RecoverOptions::default()).unwrap();
+    assert_eq!(told.len(), 1);
+    assert_eq!(told[0].outcome, Outcome::Skipped);
+    assert_eq!(scene.sim.loose_disks().len(), 1);
+}
+
+/// Strikes the n-th call of a restore, for every n, until the fault fires no more.
+fn strike_every_call(trouble: impl Fn() -> Trouble) {
+    let mut points = 0;
+    let scene = Scene::new(Options::default());
+    let service = Memory::default();
+    backup(&scene, &service);
+    for nth in 1.. {
+        scene.damage();
+        let damaged = scene.sim.disk_sha256(&scene.vm, scene.disk().key).unwrap();
+        let (client, state) = journaling(&scene);
+        scene.sim.faults().clear();
+        let fired = scene.sim.faults().fired();
+        scene.sim.faults().on_any_call(nth, trouble());
+        let outcome = restore(&client, &scene, &service);
+        let has_fired = scene.sim.faults().fired() > fired;
+        scene.sim.faults().clear();
+        let now = scene.sim.disk_sha256(&scene.vm, scene.disk().key).unwrap();
+        match &outcome {
+            Ok(_) => scene.assert_restored(&scene.vm),
+            Err(error) if now == damaged => println!("{nth}: as it was: {error}"),
+            Err(error) => {
+                println!("{nth}: restored, but: {error}");
+                scene.assert_restored(&scene.vm);
+            }
+        }
+        // A lease that nobody knows of, since the reply that named it was lost, runs out.
+        scene.sim.advance_clock(2 * scene.options.lease_timeout);
+        let told = recover_now(&client);
+        let failed = told.iter().find(|one| one.outcome == Outcome::Failed);
+        assert_eq!(failed, None, "call {nth} ({outcome:?})");
+        assert_nothing_is_left(&scene);
+        assert_eq!(
+            state.read_dir().unwrap().count(),
+            0,
+            "call {nth}: a journal"
+        );
+        assert!(scene.sim.leases().iter().all(|lease| !lease.is_open()));
+        if !has_fired {
+            outcome.unwrap();
+            break;
+        }
+        points += 1;
+    }
+    println!("fault points: {points}, violations: 0");
+    assert!(points > 20, "only {points} calls were struck");
+}
+
+#[test]
+fn a_refusal_at_any_call_of_a_restore_leaves_old_or_new() {
+    strike_every_call(|| Trouble::Fault(Fault::planned("SystemError")));
+}
+
+#[test]
+fn a_lost_reply_at_any_call_of_a_restore_leaves_old_or_new() {
+    strike_every_call(|| Trouble::ReplyLost);
+}
