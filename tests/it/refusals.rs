@@ -10,7 +10,7 @@ use vmdk_backup::ops::{
 use vmdk_backup::service::Staging;
 use vmdk_backup::transport::tls::{Fingerprint, Trust};
 use vmdk_backup::volume::Volume;
-use vsphere_sim::{Options, VolumeSpec};
+use vsphere_sim::{DataTrouble, Options, Trouble, VolumeSpec};
 
 struct Attempt<'a> {
     scene: &'a Scene,
@@ -356,4 +356,57 @@ fn a_temporary_directory_that_is_missing_or_full_is_said_so() {
     attempt.temp_dir = "/proc/self".into();
     attempt.refused(Kind::NoSpace, "/proc/self", |a| a.backup("c"));
     attempt.refused(Kind::NoSpace, "/proc/self", |a| a.restore("b"));
+}
+
+#[test]
+fn a_stream_that_breaks_between_server_and_library_is_no_backup_and_no_restore() {
+    let scene = Scene::new(Options::default());
+    let service = Memory::default();
+    let mut attempt = Attempt::new(&scene, &service);
+    let length = attempt.backup("b").unwrap().stream_length;
+    for staging in [Staging::Stream, Staging::File] {
+        attempt.staging = staging;
+        for at in [0, 1, length / 2, length - 1] {
+            for (trouble, kinds) in [
+                (DataTrouble::Close, [Kind::Connection, Kind::Corrupt]),
+                (DataTrouble::Reset, [Kind::Connection, Kind::Corrupt]),
+                (DataTrouble::End, [Kind::Corrupt, Kind::Corrupt]),
+                (DataTrouble::Flip, [Kind::Corrupt, Kind::Corrupt]),
+            ] {
+                let is_harmless = at == length - 1 && matches!(trouble, DataTrouble::Flip);
+                if is_harmless {
+                    // The last byte of the end marker's padding: nothing there means anything.
+                    continue;
+                }
+                let state = scene.state();
+                scene.sim.faults().clear();
+                scene
+                    .sim
+                    .faults()
+                    .on_export(1, Trouble::Data(at, trouble.clone()));
+                let error = attempt.backup("c").expect_err("the fault fires");
+                assert!(
+                    kinds.contains(&error.kind()),
+                    "{trouble:?} at {at}: {error}"
+                );
+                assert_eq!(scene.state(), state, "{trouble:?} at {at}");
+                assert!(!service.kept.borrow().contains_key("c"));
+            }
+            for trouble in [DataTrouble::Close, DataTrouble::Reset, DataTrouble::Flip] {
+                if at == length - 1 && matches!(trouble, DataTrouble::Flip) {
+                    continue;
+                }
+                let state = scene.state();
+                scene.sim.faults().clear();
+                scene
+                    .sim
+                    .faults()
+                    .on_import(1, Trouble::Data(at, trouble.clone()));
+                let error = attempt.restore("b").expect_err("the fault fires");
+                println!("import, {trouble:?} at {at}: {error}");
+                assert!(error.left_behind().is_empty(), "{error}");
+                assert_eq!(scene.state(), state, "{trouble:?} at {at}: {error}");
+            }
+        }
+    }
 }
