@@ -12,7 +12,7 @@
 //! | floor | module | knows | does not know |
 //! |---|---|---|---|
 //! | 6 | `capi` | raw pointers, C structs, panics at the border | XML, HTTP, futures |
-//! | 5 | [`ops`] | the use cases: backup, restore, the disk's replacement and its undo | XML, HTTP, C |
+//! | 5 | [`ops`] | the use cases: backup, restore, the disk's replacement and its undo, recovery | XML, HTTP, C |
 //! | 4 | [`client`] | one session and one I/O thread, from connect to log-out | C |
 //! | 3 | [`vsphere`] | sessions, properties, tasks, leases, placement, verbs on backings and disks | services, what is in a stream, C |
 //! | 2 | [`transport`] | TLS and its pins, streamed HTTP, SOAP envelopes | managed objects, leases |
@@ -41,7 +41,8 @@
 //! becomes it in one step. With one, the disk is detached, moved beside the old one, and one
 //! atomic reconfiguration takes the old disk out and puts the new one in; what the backing then
 //! shows decides what is deleted. Whatever was made is noted before it is made, and taken away
-//! again, newest first, when anything fails.
+//! again, newest first, when anything fails; [`ops::recover()`] does the same for a process that died,
+//! from its journal and from the tags on the server.
 
 pub mod cancel;
 pub mod capi;

@@ -224,6 +224,8 @@ pub struct Memory {
     pub kept: RefCell<BTreeMap<String, Kept>>,
     pub aborted: Cell<u32>,
     pub calls: Cell<u32>,
+    /// Runs before each write, as a slow service would.
+    pub before_write: RefCell<Option<Box<dyn Fn()>>>,
     /// The number of the call that fails, counted from 1; 0 = none.
     pub fail_at: Cell<u32>,
 }
@@ -283,6 +285,9 @@ struct Writer<'a> {
 impl BackupWriter for Writer<'_> {
     fn write(&mut self, bytes: &bytes::Bytes) -> Result<()> {
         self.service.call("write")?;
+        if let Some(before_write) = &*self.service.before_write.borrow() {
+            before_write();
+        }
         self.kept.stream.extend_from_slice(bytes);
         Ok(())
     }

@@ -294,3 +294,32 @@ fn the_metadata_tells_of_volume_stream_and_source() {
     assert_eq!(json["stream"]["capacity"], scene.disk().capacity);
     assert_eq!(json["source"]["backing"], scene.vm);
 }
+
+#[test]
+fn a_service_that_blocks_for_longer_than_the_lease_lives_loses_nothing() {
+    let scene = std::rc::Rc::new(Scene::new(Options {
+        lease_timeout: std::time::Duration::from_secs(3),
+        ..Options::default()
+    }));
+    let service = Memory::default();
+    let seen = scene.clone();
+    *service.before_write.borrow_mut() = Some(Box::new(move || {
+        // Six renewals at a quarter of the life time each: without them it would be dead by now.
+        let renewals = || {
+            let lease = seen.sim.leases().into_iter().find(|lease| lease.is_open());
+            lease.expect("the lease is alive").progress_calls.len()
+        };
+        while renewals() < 6 {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
+    }));
+    let client = scene.client();
+    backup_volume(
+        &client,
+        &service,
+        &scene.volume(),
+        backup_options(None, &scene),
+    )
+    .unwrap();
+    assert!(service.kept.borrow().contains_key("b1"));
+}
