@@ -101,7 +101,7 @@ typedef int32_t vmdk_status;
 /// A defect of this library was stopped at its border. Free the handles and report it.
 #define VMDK_STATUS_PANIC 4
 
-/// The progress callback or the cancel switch asked for the end.
+/// The progress callback or the cancel switch asked for the end, or the deadline has passed.
 #define VMDK_STATUS_CANCELLED 5
 
 /// A callback of the backup service failed; vmdk_error_callback_value() tells what it returned.
@@ -266,6 +266,9 @@ typedef void (*vmdk_log_callback)(void *user_data, vmdk_log_level level, const c
 
 /* ---- client -------------------------------------------------------------------------------- */
 
+/// In vmdk_client_options: nothing is tried again.
+#define VMDK_RETRIES_NONE UINT32_MAX
+
 /// A session with one vCenter or ESXi host. It keeps itself alive, and any number of threads may
 /// use it at once.
 typedef struct vmdk_client vmdk_client;
@@ -298,6 +301,18 @@ typedef struct vmdk_client_options {
     uint32_t keepalive_interval_ms;
     /// The least important level to pass to log: VMDK_LOG_...; 0 = VMDK_LOG_INFO.
     vmdk_log_level log_level;
+    /// How often a request, or the transfer of a disk, is tried again after a failure that passes
+    /// (a broken connection, a server that is overloaded or restarted); 0 = 3 times,
+    /// VMDK_RETRIES_NONE = never.
+    uint32_t retries;
+    /// Before the first of these, in milliseconds; each further pause is twice as long, up to 30
+    /// seconds, and up to half of each is left out at random. 0 = 500.
+    uint32_t retry_pause_ms;
+    /// How long a task of somebody else's is waited for that keeps an object busy, in milliseconds;
+    /// 0 = 1 minute.
+    uint32_t busy_timeout_ms;
+    /// Must be 0.
+    uint32_t reserved;
     /// "http://proxy.example.org:3128"; NULL = no proxy. The environment is not looked at.
     const char *proxy;
     /// A directory, which must exist, for journals of what operations make on the server; what a
@@ -589,6 +604,9 @@ typedef struct vmdk_backup_options {
     void *progress_user_data;
     /// Ends the operation when thrown; NULL = none. Must outlive the call.
     const vmdk_cancel *cancel;
+    /// The operation ends as VMDK_STATUS_CANCELLED when it takes longer than this, in milliseconds;
+    /// 0 = no limit. What must be undone then is.
+    uint64_t deadline_ms;
 } vmdk_backup_options;
 
 /// How a backup is restored.
@@ -609,6 +627,8 @@ typedef struct vmdk_restore_options {
     void *progress_user_data;
     /// As in vmdk_backup_options.
     const vmdk_cancel *cancel;
+    /// As in vmdk_backup_options.
+    uint64_t deadline_ms;
 } vmdk_restore_options;
 
 /// As the service wants it: by file where it has backup_file or restore_file, else streamed.

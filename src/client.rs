@@ -2,6 +2,7 @@
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::Log;
+use crate::retry::Retries;
 use crate::runtime::Runtime;
 use crate::transport::tls::Trust;
 use crate::vsphere::Session;
@@ -30,6 +31,8 @@ pub struct ConnectOptions {
     pub proxy: Option<String>,
     /// Permits `http://` in `server`: credentials and disks then travel in clear.
     pub allow_plain_http: bool,
+    /// What is done about failures that pass.
+    pub retries: Retries,
     /// Where journals are kept, by which [`crate::ops::recover()`] finishes or undoes what a process
     /// that died had begun; must exist. `None` = none: then tags on the server are all there is.
     pub state_dir: Option<PathBuf>,
@@ -44,6 +47,7 @@ pub struct Client {
     session: Session,
     log: Log,
     state_dir: Option<PathBuf>,
+    retries: Retries,
     runtime: Runtime,
 }
 
@@ -73,6 +77,7 @@ impl Client {
                     keepalive_interval: options.keepalive_interval,
                     proxy: options.proxy,
                     allow_plain_http: options.allow_plain_http,
+                    retries: options.retries,
                     log: log.clone(),
                 }),
             )
@@ -82,6 +87,7 @@ impl Client {
             session,
             log,
             state_dir: options.state_dir,
+            retries: options.retries,
             runtime,
         })
     }
@@ -92,6 +98,10 @@ impl Client {
 
     pub(crate) fn state_dir(&self) -> Option<&Path> {
         self.state_dir.as_deref()
+    }
+
+    pub(crate) fn retries(&self) -> Retries {
+        self.retries
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {

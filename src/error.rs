@@ -17,7 +17,7 @@ pub enum Kind {
     Reentrant,
     /// A defect of this library, stopped at its border.
     Panic,
-    /// The caller asked for the end: progress callback or cancel switch.
+    /// The caller asked for the end: progress callback, cancel switch or deadline.
     Cancelled,
     /// The caller's backup service failed.
     Service,
@@ -86,6 +86,19 @@ impl Phase {
     }
 }
 
+/// Whether what failed may succeed later, and what the failed attempt may have done already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Passing {
+    /// It fails again as long as nothing is changed.
+    No,
+    /// It may have been done, for all that is known.
+    Later,
+    /// It was not done: the server never saw the request.
+    Untouched,
+    /// It was not done: the server has too much to do.
+    Overload,
+}
+
 /// A failure, told from the outermost attempt to the innermost cause.
 ///
 /// The message reads `restore of backup b1: import to ds1: POST esx3:443: connection reset`;
@@ -100,7 +113,8 @@ struct Inner {
     fault: Option<String>,
     object: Option<String>,
     operation: Option<String>,
-    retryable: bool,
+    task: Option<String>,
+    passing: Passing,
     callback: Option<i64>,
     left_behind: Vec<String>,
 }
@@ -116,7 +130,8 @@ impl Error {
             fault: None,
             object: None,
             operation: None,
-            retryable: false,
+            task: None,
+            passing: Passing::No,
             callback: None,
             left_behind: Vec::new(),
         }))
@@ -161,8 +176,19 @@ impl Error {
 
     /// Says that the same call may succeed later without anything being changed.
     #[must_use]
-    pub fn retryable(mut self) -> Self {
-        self.0.retryable = true;
+    pub fn retryable(self) -> Self {
+        self.passing(Passing::Later)
+    }
+
+    /// The same, with what is known of the request's effect.
+    pub(crate) fn passing(mut self, passing: Passing) -> Self {
+        self.0.passing = self.0.passing.max(passing);
+        self
+    }
+
+    /// Names the task of somebody else's that is in the way.
+    pub(crate) fn blocked_by(mut self, task: impl Into<String>) -> Self {
+        self.0.task = Some(task.into());
         self
     }
 
@@ -234,7 +260,22 @@ impl Error {
 
     /// Whether the same call may succeed later without anything being changed.
     pub fn is_retryable(&self) -> bool {
-        self.0.retryable
+        self.0.passing > Passing::No
+    }
+
+    /// Whether the request certainly did nothing, and the same one may succeed later.
+    pub(crate) fn is_untouched(&self) -> bool {
+        self.0.passing >= Passing::Untouched
+    }
+
+    /// Whether the server has too much to do.
+    pub(crate) fn is_overload(&self) -> bool {
+        self.0.passing == Passing::Overload
+    }
+
+    /// The task of somebody else's that is in the way.
+    pub(crate) fn blocking_task(&self) -> Option<&str> {
+        self.0.task.as_deref()
     }
 
     /// What the caller's own callback returned, where one failed.

@@ -18,7 +18,7 @@
 //! | 2 | [`transport`] | TLS and its pins, streamed HTTP, SOAP envelopes | managed objects, leases |
 //! | 1 | [`vmdk`] | the stream-optimized format: is a stream whole, what is in it | files, sockets, threads' owners |
 //! | 1 | [`service`] | what a backup service is; the directory that comes with the library | vSphere, C |
-//! | 1 | [`runtime`], [`slab`], [`mod@file`], [`log`], [`cancel`], [`volume`] | the I/O thread; buffers that go round; writes no signal reaches; records without secrets; the switch; the caller's words | each other, mostly |
+//! | 1 | [`runtime`], [`slab`], [`mod@file`], [`log`], [`cancel`], [`retry`], [`volume`] | the I/O thread; buffers that go round; writes no signal reaches; records without secrets; the switch; the patience; the caller's words | each other, mostly |
 //! | 0 | [`error`] | what went wrong, told once from outside to inside | everything |
 //!
 //! # Which thread runs what
@@ -51,6 +51,7 @@ pub mod error;
 pub mod file;
 pub mod log;
 pub mod ops;
+pub mod retry;
 pub mod runtime;
 pub mod service;
 pub mod slab;

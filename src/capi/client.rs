@@ -8,6 +8,7 @@ use super::status::vmdk_status;
 use super::text::{self, LONGEST_NAME, LONGEST_PATH, LONGEST_VALUE, flag, invalid, output};
 use crate::client::{Client, ConnectOptions};
 use crate::error::Result;
+use crate::retry::Retries;
 use crate::transport::tls::Trust;
 use std::ffi::{c_char, c_void};
 use std::mem::MaybeUninit;
@@ -24,6 +25,9 @@ pub struct vmdk_client {
     user_data: *mut c_void,
     free: Option<unsafe extern "C-unwind" fn(*mut c_void)>,
 }
+
+/// In vmdk_client_options: nothing is tried again.
+pub const VMDK_RETRIES_NONE: u32 = u32::MAX;
 
 /// How to reach a vCenter or an ESXi host. At most one of ca_file, pin and insecure may be given;
 /// with none of them the operating system's certificate authorities decide.
@@ -55,6 +59,18 @@ pub struct vmdk_client_options {
     pub keepalive_interval_ms: u32,
     /// The least important level to pass to log: VMDK_LOG_...; 0 = VMDK_LOG_INFO.
     pub log_level: vmdk_log_level,
+    /// How often a request, or the transfer of a disk, is tried again after a failure that passes
+    /// (a broken connection, a server that is overloaded or restarted); 0 = 3 times,
+    /// VMDK_RETRIES_NONE = never.
+    pub retries: u32,
+    /// Before the first of these, in milliseconds; each further pause is twice as long, up to 30
+    /// seconds, and up to half of each is left out at random. 0 = 500.
+    pub retry_pause_ms: u32,
+    /// How long a task of somebody else's is waited for that keeps an object busy, in milliseconds;
+    /// 0 = 1 minute.
+    pub busy_timeout_ms: u32,
+    /// Must be 0.
+    pub reserved: u32,
     /// "http://proxy.example.org:3128"; NULL = no proxy. The environment is not looked at.
     pub proxy: *const c_char,
     /// A directory, which must exist, for journals of what operations make on the server; what a
@@ -154,12 +170,29 @@ impl vmdk_client_options {
             request_timeout_ms,
             keepalive_interval_ms,
             log_level,
+            retries,
+            retry_pause_ms,
+            busy_timeout_ms,
+            reserved,
             proxy,
             state_dir,
             log: _,
             log_user_data: _,
             log_free: _,
         } = *self;
+        if reserved != 0 {
+            return Err(invalid("reserved is not 0"));
+        }
+        let usual = Retries::default();
+        let retries = Retries {
+            count: match retries {
+                0 => usual.count,
+                VMDK_RETRIES_NONE => 0,
+                count => count,
+            },
+            pause: milliseconds(retry_pause_ms).unwrap_or(usual.pause),
+            busy: milliseconds(busy_timeout_ms).unwrap_or(usual.busy),
+        };
         // SAFETY: the caller's promise is the one each of these asks for.
         unsafe {
             Ok(ConnectOptions {
@@ -178,6 +211,7 @@ impl vmdk_client_options {
                 keepalive_interval: milliseconds(keepalive_interval_ms),
                 proxy: text::name(proxy, "proxy", LONGEST_NAME)?,
                 allow_plain_http: flag(allow_plain_http),
+                retries,
                 state_dir: text::name(state_dir, "state_dir", LONGEST_PATH)?.map(PathBuf::from),
                 log: gate.log(log_level)?,
             })

@@ -17,6 +17,7 @@ use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// How the bytes travel between the server and the service. A later version may add numbers.
 pub type vmdk_staging = i32;
@@ -63,6 +64,9 @@ pub struct vmdk_backup_options {
     pub progress_user_data: *mut c_void,
     /// Ends the operation when thrown; NULL = none. Must outlive the call.
     pub cancel: *const vmdk_cancel,
+    /// The operation ends as VMDK_STATUS_CANCELLED when it takes longer than this, in milliseconds;
+    /// 0 = no limit. What must be undone then is.
+    pub deadline_ms: u64,
 }
 
 // SAFETY: pointers, a pair of four-byte integers, and a function that may be NULL.
@@ -90,6 +94,8 @@ pub struct vmdk_restore_options {
     pub progress_user_data: *mut c_void,
     /// As in vmdk_backup_options.
     pub cancel: *const vmdk_cancel,
+    /// As in vmdk_backup_options.
+    pub deadline_ms: u64,
 }
 
 // SAFETY: as vmdk_backup_options.
@@ -193,6 +199,7 @@ struct Request {
     progress: vmdk_progress_callback,
     progress_user_data: *mut c_void,
     cancel: *const vmdk_cancel,
+    deadline_ms: u64,
 }
 
 impl vmdk_backup_options {
@@ -206,6 +213,7 @@ impl vmdk_backup_options {
             progress,
             progress_user_data,
             cancel,
+            deadline_ms,
         } = self;
         Request {
             backup_id,
@@ -215,6 +223,7 @@ impl vmdk_backup_options {
             progress,
             progress_user_data,
             cancel,
+            deadline_ms,
         }
     }
 }
@@ -230,6 +239,7 @@ impl vmdk_restore_options {
             progress,
             progress_user_data,
             cancel,
+            deadline_ms,
         } = self;
         Request {
             backup_id,
@@ -239,6 +249,7 @@ impl vmdk_restore_options {
             progress,
             progress_user_data,
             cancel,
+            deadline_ms,
         }
     }
 }
@@ -284,6 +295,7 @@ impl Request {
                 Box::new(report) as ops::ProgressFn<'_>
             }),
             cancel: cancel.map(|cancel| cancel.switch.clone()),
+            deadline: (self.deadline_ms != 0).then(|| Duration::from_millis(self.deadline_ms)),
         };
         Ok((backup_id, common))
     }

@@ -19,7 +19,7 @@ pub const VMDK_STATUS_UNSUPPORTED: vmdk_status = 2;
 pub const VMDK_STATUS_REENTRANT: vmdk_status = 3;
 /// A defect of this library was stopped at its border. Free the handles and report it.
 pub const VMDK_STATUS_PANIC: vmdk_status = 4;
-/// The progress callback or the cancel switch asked for the end.
+/// The progress callback or the cancel switch asked for the end, or the deadline has passed.
 pub const VMDK_STATUS_CANCELLED: vmdk_status = 5;
 /// A callback of the backup service failed; vmdk_error_callback_value() tells what it returned.
 pub const VMDK_STATUS_SERVICE: vmdk_status = 6;

@@ -1,9 +1,10 @@
 //! A volume's disk goes out of vSphere into a backup service.
 
+use super::export::{Export, Held};
 use super::metadata::{self, Metadata, SourceRecord, StreamRecord, Times, VolumeRecord};
 use super::operation::Operation;
-use super::proof::{compare_manifest, corrupt, new_check};
 use super::temporary::Temporary;
+use super::undo::{Made, Undo};
 use super::{Common, Summary, validate_backup_id};
 use crate::client::Client;
 use crate::error::{Context, Error, Kind, Phase, Result};
@@ -14,10 +15,9 @@ use crate::volume::{AdapterType, DiskType, Volume};
 use crate::vsphere::backing::{self, Backing};
 use crate::vsphere::device::Disk;
 use crate::vsphere::machine::{self, NewMachine};
-use crate::vsphere::{Moref, nfc, placement, tag};
+use crate::vsphere::{Moref, placement, tag};
 use bytes::Bytes;
 use std::io::Read;
-use std::sync::atomic::Ordering;
 
 /// How a backup is made.
 #[derive(Default)]
@@ -50,6 +50,7 @@ pub fn backup_volume(
         options.common.progress,
         options.common.cancel,
     )?;
+    op.end_after(options.common.deadline);
     let mut backup = Backup {
         service,
         volume,
@@ -58,8 +59,14 @@ pub fn backup_volume(
         temp_dir: options.common.temp_dir,
         stall: options.common.stall_timeout.unwrap_or(super::STALL_TIMEOUT),
         summary: Summary::default(),
+        undo: Undo::default(),
     };
-    match backup.run(&mut op) {
+    let outcome = backup.run(&mut op);
+    let outcome = outcome.map_err(|error| backup.undo.after(&mut op, error));
+    if backup.undo.is_settled() {
+        op.end_journal();
+    }
+    match outcome {
         Ok(()) => Ok(backup.summary),
         Err(error) => Err(op.explain(error.context(format_args!(
             "backup {} of volume {}",
@@ -77,6 +84,7 @@ struct Backup<'a> {
     temp_dir: Option<std::path::PathBuf>,
     stall: std::time::Duration,
     summary: Summary,
+    undo: Undo,
 }
 
 impl<'a> Backup<'a> {
@@ -89,14 +97,18 @@ impl<'a> Backup<'a> {
                 backing.require_powered_off()?;
                 let disk = Disk::choose(backing.disks.clone(), self.volume.disk_key)?;
                 let writer = self.begin(disk.capacity)?;
+                if backing.extra(tag::OPERATION).is_some() && backing.extra(tag::REPLACED).is_none()
+                {
+                    // Another backup was about to make it; from here on it is not its to remove.
+                    self.keep_backing(op, &backing.moref)?;
+                }
                 self.export(op, &backing, &disk, writer)
             }
             None => {
                 let writer = self.begin(self.volume.size_bytes)?;
                 let backing = self.create_backing(op)?;
-                let disk = Disk::choose(backing.disks.clone(), None);
-                let outcome = disk.and_then(|disk| self.export(op, &backing, &disk, writer));
-                outcome.map_err(|error| take_back(op, &backing.moref, error))
+                let disk = Disk::choose(backing.disks.clone(), None)?;
+                self.export(op, &backing, &disk, writer)
             }
         }
     }
@@ -128,7 +140,7 @@ impl<'a> Backup<'a> {
             DiskType::Thin => 0,
             DiskType::Thick | DiskType::EagerZeroedThick => volume.size_bytes,
         };
-        let session = op.session().clone();
+        let (session, op_id) = (op.session().clone(), op.id().to_owned());
         let site = op.run(placement::choose(
             session.clone(),
             volume.placement.clone(),
@@ -141,9 +153,26 @@ impl<'a> Backup<'a> {
             disk_type,
             adapter: volume.adapter_type.unwrap_or(AdapterType::LsiLogic),
             profile: volume.storage_profile.clone(),
-            extra_config: volume.extra_config.clone(),
+            extra_config: [volume.extra_config.clone(), op.tags()].concat(),
         };
-        let moref = op.settle(machine::create(session.clone(), new, site))?;
+        let made = Made::TemporaryVm {
+            name: volume.name.clone(),
+            moref: None,
+        };
+        self.undo.note(op, made)?;
+        let create = || machine::create(session.clone(), new.clone(), site.clone());
+        let moref = op.ensure(create, |_| {
+            let (find, id) = (
+                backing::find(session.clone(), volume.clone()),
+                op_id.clone(),
+            );
+            async move {
+                let found = find.await?;
+                let ours = found.filter(|vm| vm.extra(tag::OPERATION) == Some(&id));
+                Ok(ours.map(|vm| vm.moref))
+            }
+        })?;
+        self.undo.know(op, &moref)?;
         self.summary.backing_created = true;
         let finish = {
             let (moref, id) = (moref.clone(), volume.id.clone());
@@ -151,7 +180,7 @@ impl<'a> Backup<'a> {
                 let made = backing::describe(session.clone(), moref.clone()).await?;
                 if let (Some(id), [disk]) = (id, made.disks.as_slice()) {
                     let changes = machine::Changes {
-                        devices: vec![disk.set_uuid(&id)],
+                        edits: vec![disk.set_uuid(&id)],
                         ..machine::Changes::default()
                     };
                     machine::reconfigure(session.clone(), moref.clone(), changes).await?;
@@ -160,7 +189,19 @@ impl<'a> Backup<'a> {
             }
         };
         op.settle(finish)
-            .map_err(|error| take_back(op, &moref, error))
+    }
+
+    /// Takes the tag off a backing: it is not removed any more, whatever becomes of an operation.
+    fn keep_backing(&self, op: &mut Operation<'_>, backing: &Moref) -> Result<()> {
+        let tags = tag::ALL
+            .iter()
+            .map(|key| ((*key).to_owned(), String::new()));
+        let changes = machine::Changes {
+            extra_config: tags.collect(),
+            ..machine::Changes::default()
+        };
+        let session = op.session().clone();
+        op.settle(machine::reconfigure(session, backing.clone(), changes))
     }
 
     fn export(
@@ -168,22 +209,41 @@ impl<'a> Backup<'a> {
         op: &mut Operation<'_>,
         backing: &Backing,
         disk: &Disk,
-        mut writer: Box<dyn BackupWriter + '_>,
+        mut writer: Box<dyn BackupWriter + 'a>,
     ) -> Result<()> {
         self.summary.backing = backing.moref.value.clone();
-        let temporary = match self.staging {
-            Staging::Stream => None,
-            Staging::File => Some(self.temporary(op, backing, disk)?),
+        let export = Export {
+            backing: &backing.moref,
+            disk,
+            stall: self.stall,
         };
-        let facts = match &temporary {
-            None => self.transfer(op, backing, disk, |slab| {
-                writer.write(&slab).context("write to the service")
-            })?,
-            Some(temporary) => {
-                let mut file = temporary.writer()?;
-                let facts = self.transfer(op, backing, disk, |slab| file.write(&slab))?;
-                file.finish()?;
-                facts
+        let mut pauses = op.pauses();
+        let mut held = Held::Nothing;
+        let (facts, temporary) = loop {
+            let attempt = match self.staging {
+                Staging::Stream => {
+                    if matches!(held, Held::Other) {
+                        // The service holds what cannot be completed: it gets to forget it first.
+                        drop(writer);
+                        writer = self.begin(disk.capacity)?;
+                        held = Held::Nothing;
+                    }
+                    let mut sink =
+                        |slab: Bytes| writer.write(&slab).context("write to the service");
+                    export
+                        .transfer(op, &mut held, &mut self.summary.notices, &mut sink)
+                        .map(|facts| (facts, None))
+                }
+                Staging::File => self
+                    .export_to_file(op, backing, &export)
+                    .map(|(facts, temporary)| (facts, Some(temporary))),
+            };
+            match attempt {
+                Err(error) if error.is_retryable() => {
+                    self.summary.notices.clear();
+                    op.again(&mut pauses, error)?;
+                }
+                done => break done?,
             }
         };
         if let Some(temporary) = &temporary {
@@ -197,7 +257,14 @@ impl<'a> Backup<'a> {
             .set_metadata(&text)
             .context("give the metadata to the service")?;
         op.tick()?;
-        writer.commit().context("commit to the service")
+        if !self.summary.backing_created {
+            return writer.commit().context("commit to the service");
+        }
+        // A backing of which the caller hears must not be one that recovery would remove.
+        self.keep_backing(op, &backing.moref)?;
+        self.undo.keep_vm();
+        let committed = writer.commit().context("commit to the service");
+        committed.map_err(|error| take_back(op, &backing.moref, error))
     }
 
     /// Room is asked for as much as the disk's blocks take; compression only makes it less.
@@ -217,52 +284,19 @@ impl<'a> Backup<'a> {
         )
     }
 
-    /// Moves the disk from the host into `sink`, and proves it whole.
-    fn transfer(
+    fn export_to_file(
         &mut self,
         op: &mut Operation<'_>,
         backing: &Backing,
-        disk: &Disk,
-        mut sink: impl FnMut(Bytes) -> Result<()>,
-    ) -> Result<Facts> {
-        let session = op.session().clone();
-        let granted = op.settle(machine::export(session.clone(), backing.moref.clone()))?;
-        let lease = op.lease(granted)?;
-        let target = nfc::Target::of(&session, lease.disk_url(&disk.slot)?)?;
-        op.enter(Phase::Transfer, disk.capacity)?;
-        let mut check = new_check()?;
-        let percent = lease.percent();
-        let pool = SlabPool::new(SLABS);
-        let mut download = nfc::download(&session, &lease, target, pool, self.stall);
-        while let Some(slab) = download.next(&mut || op.tick())? {
-            check.feed(slab.clone()).map_err(corrupt)?;
-            sink(slab)?;
-            let reached = check.progress().last_lba_bytes;
-            percent.store(percent_of(reached, disk.capacity), Ordering::Relaxed);
-            op.reach(reached)?;
-        }
-        let facts = check.finish().map_err(corrupt)?;
-        op.enter(Phase::Verify, 0)?;
-        if facts.capacity != disk.capacity {
-            return Err(Error::new(
-                Kind::Corrupt,
-                format!(
-                    "the stream decodes to {} bytes, disk {} has {}",
-                    facts.capacity, disk.key, disk.capacity
-                ),
-            ));
-        }
-        let manifest = op.run(lease.manifest())?;
-        let log = op.log().clone();
-        compare_manifest(
-            &manifest,
-            &disk.slot,
-            &facts,
-            &mut self.summary.notices,
-            &log,
-        )?;
-        op.settle(lease.complete())?;
-        Ok(facts)
+        export: &Export<'_>,
+    ) -> Result<(Facts, Temporary)> {
+        let temporary = self.temporary(op, backing, export.disk)?;
+        let mut file = temporary.writer()?;
+        let notices = &mut self.summary.notices;
+        let mut sink = |slab: Bytes| file.write(&slab);
+        let facts = export.transfer(op, &mut Held::Nothing, notices, &mut sink)?;
+        file.finish()?;
+        Ok((facts, temporary))
     }
 
     /// Gives the proven temporary file to the service: its path, or its bytes.

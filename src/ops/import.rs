@@ -1,16 +1,18 @@
 //! The disk of a backup becomes that of a temporary virtual machine, proven and as it was asked for.
 
 use super::backup::percent_of;
+use super::metadata::StreamRecord;
 use super::operation::Operation;
 use super::plan::Plan;
-use super::proof::{compare_manifest, corrupt};
+use super::proof::{compare_manifest, corrupt, new_check};
 use super::restore::Restore;
 use super::source::Source;
-use super::undo::Made;
-use crate::error::{Error, Kind, Phase, Result};
+use super::undo::{Made, attached};
+use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::slab::{SLABS, SlabPool};
 use crate::vmdk::{Check, Facts};
 use crate::vsphere::device::Disk;
+use crate::vsphere::lease::Lease;
 use crate::vsphere::machine::NewMachine;
 use crate::vsphere::placement::Site;
 use crate::vsphere::{Moref, backing, machine, nfc, tag, virtual_disk};
@@ -24,50 +26,114 @@ pub(super) struct Imported {
     pub(super) site: Site,
 }
 
-/// Where an upload goes.
-pub(super) struct Destination<'a> {
-    lease: &'a crate::vsphere::lease::Lease,
-    capacity: u64,
+/// A stream whose header was read: from there on it is known what it is a stream of.
+pub(super) struct Incoming {
+    pub(super) capacity: u64,
+    pool: SlabPool,
+    check: Check,
+    head: Bytes,
 }
 
-impl Restore<'_> {
-    /// Imports the disk into a temporary virtual machine; `send` moves and proves the stream.
+impl Incoming {
+    pub(super) fn begin(op: &mut Operation<'_>, source: &mut Source<'_>) -> Result<Incoming> {
+        let pool = SlabPool::new(SLABS);
+        let mut check = new_check()?;
+        let head = source
+            .next(op, &pool)?
+            .ok_or_else(|| Error::new(Kind::Corrupt, "the stream is empty"))?;
+        check.feed(head.clone()).map_err(corrupt)?;
+        let Some(header) = check.header() else {
+            return Err(Error::new(
+                Kind::Corrupt,
+                "the stream ends within its header",
+            ));
+        };
+        Ok(Incoming {
+            capacity: header.capacity_bytes(),
+            pool,
+            check,
+            head,
+        })
+    }
+}
+
+impl<'a> Restore<'a> {
+    /// Imports the disk into a temporary virtual machine and proves it; as often as it takes.
     pub(super) fn import(
         &mut self,
         op: &mut Operation<'_>,
         plan: &Plan,
-        capacity: u64,
         site: Site,
-        send: impl FnOnce(&mut Operation<'_>, &mut Self, Destination<'_>) -> Result<Facts>,
+        mut stream: Incoming,
+        source: &mut Source<'a>,
+        recorded: Option<&StreamRecord>,
+    ) -> Result<Imported> {
+        let (service, backup_id) = (self.service, self.backup_id.clone());
+        let capacity = stream.capacity;
+        let mut pauses = op.pauses();
+        for attempt in 1.. {
+            let name = temporary_name(self.volume.label(), op.id(), attempt);
+            let error = match self.attempt(op, plan, &site, name, stream, source, recorded) {
+                Err(error) if error.is_retryable() => error.during(op.phase(), op.id()),
+                outcome => return outcome,
+            };
+            op.again(&mut pauses, error)?;
+            self.left.extend(self.undo.run(op));
+            source.rewind(|| {
+                service
+                    .open(&backup_id)
+                    .context("open it in the service again")
+            })?;
+            stream = Incoming::begin(op, source)?;
+            if stream.capacity != capacity {
+                break;
+            }
+        }
+        Err(Error::new(
+            Kind::Corrupt,
+            "the service gave another disk the second time",
+        ))
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is one thing the import needs"
+    )]
+    fn attempt(
+        &mut self,
+        op: &mut Operation<'_>,
+        plan: &Plan,
+        site: &Site,
+        name: String,
+        stream: Incoming,
+        source: &mut Source<'_>,
+        recorded: Option<&StreamRecord>,
     ) -> Result<Imported> {
         op.enter(Phase::Create, 0)?;
         let session = op.session().clone();
+        let capacity = stream.capacity;
         let new = NewMachine {
-            name: temporary_name(self.volume.label(), op.id()),
+            name: name.clone(),
             instance_uuid: None,
             capacity,
             disk_type: plan.disk_type,
             adapter: plan.adapter,
             profile: self.volume.storage_profile.clone(),
-            extra_config: vec![
-                (tag::OPERATION.into(), op.id().into()),
-                (tag::STARTED.into(), op.started().into()),
-            ],
+            extra_config: op.tags(),
         };
-        let temporary = Made::TemporaryVm {
-            name: new.name.clone(),
-            moref: None,
-        };
-        self.undo.note(op, temporary)?;
+        self.undo
+            .note(op, Made::TemporaryVm { name, moref: None })?;
         let granted = op.settle(machine::import(session.clone(), new, site.clone()))?;
         let lease = op.lease(granted)?;
         let vm = lease.entity().clone();
         self.undo.know(op, &vm)?;
-        let destination = Destination {
-            lease: &lease,
-            capacity,
+        let facts = match self.upload(op, stream, source, &lease) {
+            Ok(facts) => facts,
+            Err(error) => return Err(op.explain_lease(&lease, error)),
         };
-        let facts = send(op, self, destination)?;
+        if let Some(recorded) = recorded {
+            recorded.require(&facts)?;
+        }
 
         op.enter(Phase::Verify, 0)?;
         let manifest = op.run(lease.manifest())?;
@@ -85,30 +151,29 @@ impl Restore<'_> {
                 ),
             ));
         }
+        let site = site.clone();
         Ok(Imported { vm, disk, site })
     }
 
-    pub(super) fn upload(
+    fn upload(
         &mut self,
         op: &mut Operation<'_>,
-        mut check: Check,
-        head: Bytes,
+        stream: Incoming,
         source: &mut Source<'_>,
-        pool: &SlabPool,
-        to: Destination<'_>,
+        lease: &Lease,
     ) -> Result<Facts> {
+        let Incoming {
+            capacity,
+            pool,
+            mut check,
+            head,
+        } = stream;
         let session = op.session().clone();
-        let target = nfc::Target::of(&session, to.lease.disk_url("")?)?;
-        let percent = to.lease.percent();
-        op.enter(Phase::Transfer, to.capacity)?;
-        let upload = nfc::upload(
-            &session,
-            to.lease,
-            target,
-            source.length(),
-            SLABS,
-            self.stall,
-        );
+        let target = nfc::Target::of(&session, lease.disk_url("")?)?;
+        let percent = lease.percent();
+        op.enter(Phase::Transfer, capacity)?;
+        let length = source.length();
+        let upload = nfc::upload(&session, lease, target, length, SLABS, self.stall);
         let mut piece = Some(head);
         let mut first = true;
         while let Some(slab) = piece {
@@ -120,12 +185,13 @@ impl Restore<'_> {
                 return Err(Error::new(
                     Kind::Connection,
                     "the host answered before it had the whole disk",
-                ));
+                )
+                .retryable());
             }
             let reached = check.progress().last_lba_bytes;
-            percent.store(percent_of(reached, to.capacity), Ordering::Relaxed);
+            percent.store(percent_of(reached, capacity), Ordering::Relaxed);
             op.reach(reached)?;
-            piece = source.next(op, pool)?;
+            piece = source.next(op, &pool)?;
         }
         // The host must not be told that it has everything before it is known to be whole.
         let facts = check.finish().map_err(corrupt)?;
@@ -170,17 +236,21 @@ impl Restore<'_> {
             let mut converted = imported.disk.moved_to(to.clone());
             converted.disk_type = plan.disk_type;
             let changes = machine::Changes {
-                devices: vec![
+                moves: vec![
                     imported.disk.destroy(),
                     imported.disk.succeed_with(&converted),
                 ],
                 ..machine::Changes::default()
             };
-            op.settle(machine::reconfigure(
-                session.clone(),
-                imported.vm.clone(),
-                changes,
-            ))?;
+            let exchange =
+                || machine::reconfigure(session.clone(), imported.vm.clone(), changes.clone());
+            op.ensure(exchange, |_| {
+                let (session, vm, to) = (session.clone(), imported.vm.clone(), to.clone());
+                async move {
+                    let attached = attached(session, vec![vm]).await?;
+                    Ok(attached.contains(&to).then_some(()))
+                }
+            })?;
             self.undo.keep_disk(&to);
         }
         if imported.disk.capacity < plan.capacity {
@@ -219,10 +289,14 @@ pub(super) fn tag_disks(paths: &[&str]) -> (String, String) {
     (tag::DISKS.to_owned(), list.to_string())
 }
 
-/// Names of virtual machines have at most 80 characters.
-fn temporary_name(label: &str, operation: &str) -> String {
+/// Names of virtual machines have at most 80 characters. An attempt of which nobody knows what
+/// became of it keeps its name.
+fn temporary_name(label: &str, operation: &str, attempt: u32) -> String {
     let label: String = label.chars().take(40).collect();
-    format!("{label}-restore-{operation}")
+    match attempt {
+        1 => format!("{label}-restore-{operation}"),
+        _ => format!("{label}-restore-{operation}-{attempt}"),
+    }
 }
 
 /// A file beside `path`, whose name begins alike.

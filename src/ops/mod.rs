@@ -1,5 +1,6 @@
 //! The use cases, readable aloud.
 
+mod export;
 mod import;
 mod journal;
 mod operation;
@@ -34,6 +35,8 @@ pub struct Common<'a> {
     pub temp_dir: Option<PathBuf>,
     /// No byte moved for this long ends a transfer; `None` = 120 s.
     pub stall_timeout: Option<Duration>,
+    /// The operation ends as cancelled when it takes longer than this; `None` = no limit.
+    pub deadline: Option<Duration>,
     /// Called on the calling thread at least once a second while the library waits.
     pub progress: Option<ProgressFn<'a>>,
     /// Ends the operation when thrown.

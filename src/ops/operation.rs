@@ -7,11 +7,13 @@ use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::error::{Error, Kind, Phase, Result};
 use crate::log::{Level, Log};
+use crate::retry::Pauses;
 use crate::slab::{Slab, SlabPool};
 use crate::vsphere::Moref;
 use crate::vsphere::Session;
 use crate::vsphere::cleanup::Cleanup;
 use crate::vsphere::lease::{Granted, Lease};
+use crate::vsphere::tag;
 use std::future::Future;
 use std::ops::ControlFlow;
 use std::path::Path;
@@ -45,6 +47,7 @@ pub(super) struct Operation<'a> {
     journal: Arc<Mutex<Option<Journal>>>,
     report: Option<ProgressFn<'a>>,
     cancel: Option<Cancel>,
+    deadline: Option<(Instant, Duration)>,
     now: Progress,
     reported: Instant,
     cleanup: Cleanup,
@@ -74,6 +77,7 @@ impl<'a> Operation<'a> {
             journal: Arc::default(),
             report,
             cancel,
+            deadline: None,
             now: Progress {
                 phase: Phase::Prepare,
                 done: 0,
@@ -82,6 +86,11 @@ impl<'a> Operation<'a> {
             reported: Instant::now(),
             cleanup: Cleanup::default(),
         })
+    }
+
+    /// Ends it as cancelled when it takes longer than `limit` from now.
+    pub(super) fn end_after(&mut self, limit: Option<Duration>) {
+        self.deadline = limit.map(|limit| (Instant::now(), limit));
     }
 
     pub(super) fn phase(&self) -> Phase {
@@ -95,6 +104,14 @@ impl<'a> Operation<'a> {
     /// When it began, RFC 3339 and UTC.
     pub(super) fn started(&self) -> &str {
         &self.started
+    }
+
+    /// What marks a virtual machine as this operation's own.
+    pub(super) fn tags(&self) -> Vec<(String, String)> {
+        vec![
+            (tag::OPERATION.into(), self.id.clone()),
+            (tag::STARTED.into(), self.started.clone()),
+        ]
     }
 
     /// Writes down what is about to be made, where the client keeps journals.
@@ -199,6 +216,83 @@ impl<'a> Operation<'a> {
         self.client.runtime().run(&mut || Ok(()), future)
     }
 
+    /// The pauses between the attempts of one undertaking.
+    pub(super) fn pauses(&self) -> Pauses {
+        self.client.retries().pauses()
+    }
+
+    /// Gives up what leases there are and waits until the next attempt; `error` where there is to
+    /// be none.
+    pub(super) fn again(&mut self, pauses: &mut Pauses, error: Error) -> Result<()> {
+        let Some(pause) = pauses.next() else {
+            return Err(error);
+        };
+        self.log().record(Level::Warn, || {
+            let Progress { phase, .. } = self.now;
+            let (id, pause) = (&self.id, pause.as_millis());
+            format!(
+                "operation {id}: {} again in {pause} ms after: {error}",
+                phase.name()
+            )
+        });
+        self.finish_cleanup();
+        self.run(async move {
+            tokio::time::sleep(pause).await;
+            Ok(())
+        })
+    }
+
+    /// Does what must not be done twice. After an answer that leaves it open whether it was done,
+    /// `happened` looks, and finds what `act` returns.
+    pub(super) fn ensure<T, A, H>(
+        &mut self,
+        act: impl Fn() -> A,
+        happened: impl Fn(&Error) -> H,
+    ) -> Result<T>
+    where
+        T: Send + 'static,
+        A: Future<Output = Result<T>> + Send + 'static,
+        H: Future<Output = Result<Option<T>>> + Send + 'static,
+    {
+        let mut pauses = self.pauses();
+        let mut open = false;
+        loop {
+            let error = match self.settle(act()) {
+                Ok(done) => return Ok(done),
+                Err(error) => error,
+            };
+            open |= error.is_retryable() && !error.is_untouched();
+            if open && let Ok(Some(done)) = self.settle(happened(&error)) {
+                self.log().record(Level::Info, || {
+                    format!("operation {}: done all the same: {error}", self.id)
+                });
+                return Ok(done);
+            }
+            if !error.is_retryable() {
+                return Err(error);
+            }
+            self.again(&mut pauses, error)?;
+        }
+    }
+
+    /// What the server says of a lease under which a transfer failed tells more than the transfer.
+    pub(super) fn explain_lease(&mut self, lease: &Lease, error: Error) -> Error {
+        if !error.is_retryable() {
+            return error;
+        }
+        match self.settle(lease.fault()) {
+            Ok(Some(fault)) => {
+                let hopeless = [Kind::NoSpace, Kind::Auth, Kind::NotFound, Kind::Unsupported];
+                let known = fault.context(error);
+                match hopeless.contains(&known.kind()) {
+                    true => known,
+                    false => known.retryable(),
+                }
+            }
+            Ok(None) | Err(_) => error,
+        }
+    }
+
     /// Takes charge of a lease the server granted, and waits until it is ready.
     pub(super) fn lease(&mut self, moref: Moref) -> Result<Lease> {
         let granted = Granted::new(self.session.clone(), moref, self.cleanup.clone());
@@ -250,10 +344,14 @@ impl<'a> Operation<'a> {
     }
 
     fn check_cancel(&self) -> Result<()> {
-        match &self.cancel {
-            Some(cancel) if cancel.is_thrown() => {
-                Err(Error::new(Kind::Cancelled, "the cancel switch was thrown"))
-            }
+        if self.cancel.as_ref().is_some_and(Cancel::is_thrown) {
+            return Err(Error::new(Kind::Cancelled, "the cancel switch was thrown"));
+        }
+        match self.deadline {
+            Some((since, limit)) if since.elapsed() >= limit => Err(Error::new(
+                Kind::Cancelled,
+                format!("the deadline of {} s has passed", limit.as_secs_f64()),
+            )),
             _ => Ok(()),
         }
     }

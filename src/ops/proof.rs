@@ -76,7 +76,8 @@ pub(super) fn compare_manifest(
                 "the server's manifest disagrees: {}",
                 differences.join("; ")
             ),
-        ));
+        )
+        .retryable());
     }
     if !confirmed {
         notices.push("the server's manifest is empty: it did not confirm the stream".into());

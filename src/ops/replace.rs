@@ -4,7 +4,7 @@ use super::import::{Imported, tag_disks};
 use super::operation::Operation;
 use super::plan::Existing;
 use super::restore::Restore;
-use super::undo::{Made, remove_disk};
+use super::undo::{Made, attached, remove_disk};
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::vsphere::backing::{self, Backing};
 use crate::vsphere::device::{Disk, same_uuid};
@@ -59,10 +59,7 @@ impl Restore<'_> {
         if !left.is_empty() {
             self.undo.leave();
         }
-        self.summary.notices.extend(
-            left.into_iter()
-                .map(|what| format!("could not be cleared away: {what}")),
-        );
+        self.left.extend(left);
     }
 
     /// Takes the disk out of the temporary virtual machine and moves its file into the folder of
@@ -89,22 +86,28 @@ impl Restore<'_> {
             self.undo.note(op, disk)?;
         }
         let changes = Changes {
-            devices: vec![imported.disk.detach()],
+            moves: vec![imported.disk.detach()],
             extra_config: vec![tag_disks(&[&from, &to])],
             ..Changes::default()
         };
-        op.settle(machine::reconfigure(
-            session.clone(),
-            imported.vm.clone(),
-            changes,
-        ))
+        let detach = || machine::reconfigure(session.clone(), imported.vm.clone(), changes.clone());
+        op.ensure(detach, |_| {
+            let (session, vm, from) = (session.clone(), imported.vm.clone(), from.clone());
+            async move {
+                let attached = attached(session, vec![vm]).await?;
+                Ok((!attached.contains(&from)).then_some(()))
+            }
+        })
         .context("detach the restored disk")?;
-        let moved = op.settle(virtual_disk::rename(
-            session,
-            datacenter.clone(),
-            from.clone(),
-            to.clone(),
-        ));
+        let rename = || {
+            let (session, datacenter) = (session.clone(), datacenter.clone());
+            virtual_disk::rename(session, datacenter, from.clone(), to.clone())
+        };
+        // A repeated renaming finds nothing to rename.
+        let moved = op.ensure(rename, |error| {
+            let renamed = error.kind() == Kind::NotFound;
+            async move { Ok(renamed.then_some(())) }
+        });
         let file = match moved {
             Ok(()) => {
                 self.undo.keep_disk(&from);
@@ -131,20 +134,24 @@ impl Restore<'_> {
         new: &Disk,
     ) -> Result<()> {
         let session = op.session().clone();
+        let mut extra_config = op.tags();
+        extra_config.push((tag::REPLACED.into(), old.file.clone()));
         let changes = Changes {
-            devices: vec![old.detach(), old.succeed_with(new)],
-            extra_config: vec![
-                (tag::OPERATION.into(), op.id().into()),
-                (tag::STARTED.into(), op.started().into()),
-                (tag::REPLACED.into(), old.file.clone()),
-            ],
+            moves: vec![old.detach(), old.succeed_with(new)],
+            extra_config,
             ..Changes::default()
         };
-        let swapped = op.settle(machine::reconfigure(
-            session.clone(),
-            backing.clone(),
-            changes,
-        ));
+        let reconfigure =
+            || machine::reconfigure(session.clone(), backing.clone(), changes.clone());
+        let swapped = op.ensure(reconfigure, |_| {
+            let looked = backing::describe(session.clone(), backing.clone());
+            let (old, new) = (old.clone(), new.clone());
+            async move {
+                let now = looked.await?;
+                let disk = slot(&now, &old);
+                Ok(disk.is_some_and(|disk| is_disk(disk, &new)).then_some(()))
+            }
+        });
         // Whatever the answer was, or if it was lost: what the backing has now decides.
         let now = op.settle(backing::describe(session, backing.clone()));
         let attached = now.map(|now| slot(&now, old).cloned());
@@ -190,7 +197,7 @@ impl Restore<'_> {
             now.capacity, now.mode, old.capacity, old.mode
         );
         let changes = Changes {
-            devices: vec![now.detach(), now.succeed_with(old)],
+            moves: vec![now.detach(), now.succeed_with(old)],
             extra_config: cleared(),
             ..Changes::default()
         };
@@ -222,7 +229,7 @@ impl Restore<'_> {
                 return Ok(true);
             }
             let changes = Changes {
-                devices: vec![disk.set_uuid(&uuid)],
+                edits: vec![disk.set_uuid(&uuid)],
                 ..Changes::default()
             };
             machine::reconfigure(session.clone(), backing.clone(), changes).await?;

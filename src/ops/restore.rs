@@ -1,17 +1,15 @@
 //! A backup comes back: as a new backing, or into the existing one in place of its disk.
 
-use super::import::Imported;
+use super::import::{Imported, Incoming};
 use super::metadata::Metadata;
 use super::operation::Operation;
 use super::plan::agree;
-use super::proof::{corrupt, new_check};
 use super::source::Source;
 use super::undo::Undo;
 use super::{Common, Summary, validate_backup_id};
 use crate::client::Client;
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::service::{BackupService, Staging};
-use crate::slab::{SLABS, SlabPool};
 use crate::volume::Volume;
 use crate::vsphere::device::same_uuid;
 use crate::vsphere::{backing, machine, tag};
@@ -48,6 +46,7 @@ pub fn restore_backup(
         options.common.progress,
         options.common.cancel,
     )?;
+    op.end_after(options.common.deadline);
     let mut restore = Restore {
         service,
         volume,
@@ -57,16 +56,20 @@ pub fn restore_backup(
         stall: options.common.stall_timeout.unwrap_or(super::STALL_TIMEOUT),
         summary: Summary::default(),
         undo: Undo::default(),
+        left: Vec::new(),
     };
     match restore.run(&mut op) {
         Ok(()) => {
             if restore.undo.is_settled() {
                 op.end_journal();
             }
+            restore.tell_left();
             Ok(restore.summary)
         }
         Err(error) => {
             let error = restore.undo.after(&mut op, error);
+            let left = std::mem::take(&mut restore.left);
+            let error = left.into_iter().fold(error, Error::leaving_behind);
             Err(op.explain(error.context(format_args!(
                 "restore of backup {} into volume {}",
                 restore.backup_id,
@@ -77,14 +80,16 @@ pub fn restore_backup(
 }
 
 pub(super) struct Restore<'a> {
-    service: &'a dyn BackupService,
+    pub(super) service: &'a dyn BackupService,
     pub(super) volume: &'a Volume,
-    backup_id: String,
+    pub(super) backup_id: String,
     staging: Staging,
     temp_dir: Option<std::path::PathBuf>,
     pub(super) stall: std::time::Duration,
     pub(super) summary: Summary,
     pub(super) undo: Undo,
+    /// What attempts that failed could not take away.
+    pub(super) left: Vec<String>,
 }
 
 impl Restore<'_> {
@@ -119,37 +124,27 @@ impl Restore<'_> {
             }
         };
 
-        let pool = SlabPool::new(SLABS);
-        let mut check = new_check()?;
-        let head = source
-            .next(op, &pool)?
-            .ok_or_else(|| Error::new(Kind::Corrupt, "the stream is empty"))?;
-        check.feed(head.clone()).map_err(corrupt)?;
-        let capacity = match check.header() {
-            Some(header) => header.capacity_bytes(),
-            None => {
-                return Err(Error::new(
-                    Kind::Corrupt,
-                    "the stream ends within its header",
-                ));
-            }
-        };
+        let stream = Incoming::begin(op, &mut source)?;
+        let capacity = stream.capacity;
         agree(metadata.as_ref(), capacity, source.length())?;
         let plan = self.plan(capacity, metadata.as_ref(), existing.as_ref())?;
         let site = self.site(op, &plan, metadata.as_ref(), existing.as_ref())?;
 
-        let mut imported = self.import(op, &plan, capacity, site, |op, restore, upload| {
-            let facts = restore.upload(op, check, head, &mut source, &pool, upload)?;
-            if let Some(metadata) = &metadata {
-                metadata.stream.require(&facts)?;
-            }
-            Ok(facts)
-        })?;
+        let recorded = metadata.as_ref().map(|metadata| &metadata.stream);
+        let mut imported = self.import(op, &plan, site, stream, &mut source, recorded)?;
         self.convert(op, &mut imported, &plan)?;
         match existing {
             Some(existing) => self.replace(op, existing, imported),
             None => self.adopt(op, imported, metadata.as_ref()),
         }
+    }
+
+    /// What is left behind of a restore that succeeded is no more than a notice.
+    fn tell_left(&mut self) {
+        let left = std::mem::take(&mut self.left);
+        let notices = left.into_iter();
+        let notices = notices.map(|what| format!("could not be cleared away: {what}"));
+        self.summary.notices.extend(notices);
     }
 
     /// The temporary virtual machine becomes the backing, in one step.
@@ -172,13 +167,14 @@ impl Restore<'_> {
         let changes = machine::Changes {
             name: Some(volume.name.clone()),
             instance_uuid: volume.id.clone(),
-            devices: volume
+            edits: volume
                 .id
                 .iter()
                 .map(|id| imported.disk.set_uuid(id))
                 .collect(),
             extra_config,
             profile: volume.storage_profile.clone(),
+            ..machine::Changes::default()
         };
         let session = op.session().clone();
         let adopted = op.settle(machine::reconfigure(

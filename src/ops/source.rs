@@ -63,7 +63,7 @@ impl<'a> Source<'a> {
             op.tick()?;
         }
         check.finish().map_err(corrupt)?;
-        staged.rewind()?;
+        staged.back_to_file()?;
         Ok(staged)
     }
 
@@ -128,11 +128,36 @@ impl<'a> Source<'a> {
         Ok(Some(slab.freeze()))
     }
 
-    fn rewind(&mut self) -> Result<()> {
+    /// Back to the beginning; a service is made to open the backup again by `reopen`.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] when the service gives another backup than before.
+    pub(super) fn rewind(
+        &mut self,
+        reopen: impl FnOnce() -> Result<Box<dyn BackupReader + 'a>>,
+    ) -> Result<()> {
+        if let From::Service(reader) = &mut self.from {
+            *reader = reopen()?;
+            if reader.length() != self.length {
+                return Err(Error::new(
+                    Kind::Corrupt,
+                    format!(
+                        "the service announced {} bytes at first, now {}",
+                        self.length,
+                        reader.length()
+                    ),
+                ));
+            }
+            self.read = 0;
+        }
+        self.back_to_file()
+    }
+
+    fn back_to_file(&mut self) -> Result<()> {
         if let From::File(temporary, file) = &mut self.from {
             *file = Box::new(temporary.reader()?.0);
+            self.read = 0;
         }
-        self.read = 0;
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! What went wrong on the way to a server, in words a user can act on.
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Passing};
 use crate::transport::verify::Refused;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, LOCATION};
@@ -40,7 +40,11 @@ pub(super) fn request_label(method: &str, url: &Url) -> String {
 
 /// The error a failed exchange stands for; `label` is that of its request.
 pub(super) fn transport(label: &str, error: &reqwest::Error) -> Error {
-    classify(error).context(label)
+    let known = classify(error).context(label);
+    if error.is_connect() && known.is_retryable() {
+        return known.passing(Passing::Untouched);
+    }
+    known
 }
 
 fn classify(error: &reqwest::Error) -> Error {
@@ -148,11 +152,14 @@ pub(super) fn status(label: &str, status: StatusCode, headers: &HeaderMap, body:
     if !excerpt.is_empty() {
         message += &format!(": {excerpt}");
     }
-    let error = Error::new(kind, message);
-    if kind == Kind::Connection {
-        return error.retryable();
-    }
-    error
+    let passing = match status.as_u16() {
+        429 | 503 => Passing::Overload,
+        // A session that was lost is none any more; a server that starts or stops has no pages.
+        401 | 500 => Passing::Later,
+        _ if kind == Kind::Connection => Passing::Later,
+        _ => Passing::No,
+    };
+    Error::new(kind, message).passing(passing)
 }
 
 /// The words of a text or HTML body, on one line.

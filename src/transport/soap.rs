@@ -147,8 +147,10 @@ fn open(answer: &Answer, method: &str) -> Result<std::result::Result<Node, Fault
     let content = content.map_err(|why| {
         let excerpt = failure::excerpt(&answer.body);
         let message = format!("{label}: the answer is not SOAP: {why}: {excerpt}");
+        // A proxy's page or half an answer: the next one may be whole.
         Error::new(Kind::Fault, message)
             .remedy("check that host and port are those of a vCenter or an ESXi host")
+            .retryable()
     })?;
     if content.name.strip_suffix("Response") != Some(method) {
         let message = format!("{label}: the answer is not one to {method}");

@@ -228,6 +228,16 @@ impl Check {
         }
     }
 
+    /// SHA-256 of what was fed so far; `None` when a flaw was found in it.
+    ///
+    /// Blocks until the workers are through with it.
+    pub fn sha256_so_far(&mut self) -> Option<[u8; 32]> {
+        if self.flaw.is_some() || self.take_gathered().is_err() {
+            return None;
+        }
+        self.pool.sha256_so_far()
+    }
+
     /// The stream is over: waits for the workers and says whether it is whole.
     ///
     /// # Errors

@@ -30,6 +30,7 @@ impl Drop for Permit {
     }
 }
 
+#[derive(Clone)]
 pub(crate) enum Hasher {
     Sha256(Sha256),
     Sha1(Sha1),
@@ -83,6 +84,15 @@ impl Lane {
 
     pub(crate) fn end(&mut self, hasher: Hasher) {
         self.hasher = Some(hasher);
+    }
+}
+
+/// SHA-256 of all that was pushed so far; `None` while some of it is still to be hashed.
+pub(crate) fn sha256_so_far(lanes: &[Lane; 2]) -> Option<[u8; 32]> {
+    let [Lane { hasher, slabs }, _] = lanes;
+    match hasher {
+        Some(Hasher::Sha256(sha256)) if slabs.is_empty() => Some(sha256.clone().finalize().into()),
+        _ => None,
     }
 }
 

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::flaw::Flaw;
 use super::fold::{Fold, Whole};
 use super::header::Header;
-use super::lane::{Lane, Permit, digests};
+use super::lane::{Lane, Permit, digests, sha256_so_far};
 use super::options::CheckOptions;
 use super::walk::Grain;
 use super::worker::{Batch, Shared, State, work};
@@ -124,6 +124,19 @@ impl Pool {
             self.join();
         }
         flaw
+    }
+
+    /// Waits until all slabs are hashed; their SHA-256. `None` when a worker panicked, which
+    /// [`Pool::finish`] tells.
+    pub(crate) fn sha256_so_far(&self) -> Option<[u8; 32]> {
+        let mut state = self.shared.lock();
+        while !state.broken {
+            match sha256_so_far(&state.lanes) {
+                None => state = self.shared.wait_done(state),
+                known => return known,
+            }
+        }
+        None
     }
 
     /// Waits until all work is done and the threads have ended; the panic of one of them goes on here.

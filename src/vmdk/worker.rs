@@ -91,6 +91,7 @@ pub(crate) fn work(shared: &Shared) {
             }
             state = shared.lock();
             state.lanes[at].end(hasher);
+            shared.done.notify_one();
         } else if let Some(batch) = state.batches.pop_front() {
             state = inflate(shared, state, batch, &mut inflater);
             shared.done.notify_one();

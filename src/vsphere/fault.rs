@@ -1,6 +1,6 @@
 //! What the server's faults mean.
 
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Passing};
 use crate::transport::soap::{Fault, Node};
 use crate::vsphere::Moref;
 
@@ -13,6 +13,11 @@ pub const OBJECT_NOT_FOUND: &str = "ManagedObjectNotFound";
 /// Whether `error` stands for a session that is lost.
 pub fn is_session_lost(error: &Error) -> bool {
     error.fault() == Some(NOT_AUTHENTICATED)
+}
+
+/// Whether `error` stands for an object that another task is busy with.
+pub fn is_object_busy(error: &Error) -> bool {
+    error.fault().is_some_and(is_busy)
 }
 
 /// The error a call's fault stands for.
@@ -71,7 +76,12 @@ fn error(kind: &str, message: &str, detail: &Node) -> Error {
     {
         error = error.with_object(tidy(&object.value));
     }
-    if is_passing(&name) {
+    if is_busy(&name) {
+        error = error.passing(Passing::Untouched);
+        if let Some(task) = detail.child("task").and_then(Moref::from_node) {
+            error = error.blocked_by(tidy(&task.value));
+        }
+    } else if is_passing(&name) {
         error = error.retryable();
     }
     if name.is_empty() {
@@ -144,13 +154,13 @@ fn is_licence(fault: &str) -> bool {
 fn is_passing(fault: &str) -> bool {
     matches!(
         fault,
-        NOT_AUTHENTICATED
-            | "TaskInProgress"
-            | "ConcurrentAccess"
-            | "HostNotConnected"
-            | "HostNotReachable"
-            | "HostCommunication"
+        NOT_AUTHENTICATED | "HostNotConnected" | "HostNotReachable" | "HostCommunication"
     )
+}
+
+/// Whether another task is at the object, which is why nothing was done.
+fn is_busy(fault: &str) -> bool {
+    matches!(fault, "TaskInProgress" | "ConcurrentAccess")
 }
 
 fn remedy(fault: &str, detail: &Node) -> Option<String> {

@@ -209,6 +209,15 @@ impl Lease {
         }
     }
 
+    /// What the server says is wrong with the lease, where it says so.
+    ///
+    /// # Errors
+    /// Those of the request.
+    pub fn fault(&self) -> impl Future<Output = Result<Option<Error>>> + Send + 'static {
+        let (session, moref) = (self.session.clone(), self.moref.clone());
+        async move { fault_of(&session, &moref).await }
+    }
+
     /// What the server says of the disks moved; empty where it does not say.
     ///
     /// # Errors
@@ -237,12 +246,26 @@ impl Lease {
     /// Those of the request; the lease is aborted then.
     pub async fn complete(mut self) -> Result<()> {
         self.keeper.abort();
-        self.session
-            .call(&self.moref, "HttpNfcLeaseComplete", Vec::new())
-            .await
-            .with_context(|| format!("complete lease {}", self.moref))?;
+        let answer = self
+            .session
+            .call_idempotent(&self.moref, "HttpNfcLeaseComplete", Vec::new())
+            .await;
+        if let Err(error) = answer
+            && !self.is_done().await
+        {
+            return Err(error.context(format_args!("complete lease {}", self.moref)));
+        }
         self.over = true;
         Ok(())
+    }
+
+    /// Whether a completion whose answer was lost, or that was repeated, did happen. A lease that
+    /// is gone was completed before: only its owner ends it, or an error that it shows first.
+    async fn is_done(&self) -> bool {
+        match property::read(&self.session, &self.moref, &["state"]).await {
+            Ok(lease) => lease.text("state") == Some("done"),
+            Err(_) => false,
+        }
     }
 
     /// Gives the lease up. The server unlocks the virtual machine, and removes an imported one.
@@ -313,6 +336,12 @@ async fn keep(
             return;
         }
     }
+}
+
+async fn fault_of(session: &Session, moref: &Moref) -> Result<Option<Error>> {
+    let lease = property::read(session, moref, &["state", "error"]).await?;
+    Ok((lease.text("state") == Some("error"))
+        .then(|| lease_error(lease.get("error")).context(format_args!("lease {moref}"))))
 }
 
 fn lease_error(error: Option<&Node>) -> Error {

@@ -5,7 +5,7 @@ use crate::log::Level;
 use crate::transport::soap::Element;
 use crate::vsphere::endpoint::{Call, secret_of, service_instance, session_cookie};
 use crate::vsphere::fault;
-use crate::vsphere::session::{About, Session, Shared};
+use crate::vsphere::session::{About, Session, Shared, again};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
@@ -28,7 +28,7 @@ impl Session {
         self.log().record(Level::Warn, || {
             "the server has lost the session: logging in again".into()
         });
-        let renewed = self.log_in(None).await.context("log in again");
+        let renewed = self.log_in_patiently(None).await.context("log in again");
         if let Err(error) = &renewed
             && error.kind() == Kind::Auth
         {
@@ -37,7 +37,21 @@ impl Session {
         renewed
     }
 
-    pub(super) async fn log_in(&self, cookie: Option<Zeroizing<String>>) -> Result<()> {
+    /// Logs in, also to a server that has too much to do at first. A log-in whose answer was lost
+    /// is not repeated: it would leave a session behind.
+    pub(super) async fn log_in_patiently(&self, cookie: Option<Zeroizing<String>>) -> Result<()> {
+        let mut pauses = self.shared.retries.pauses();
+        loop {
+            match self.log_in(cookie.clone()).await {
+                Err(error) if error.is_untouched() => {
+                    again(self.log(), &mut pauses, error).await?;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn log_in(&self, cookie: Option<Zeroizing<String>>) -> Result<()> {
         let shared = &*self.shared;
         let arguments = [
             Element::new("userName").text(&shared.username),

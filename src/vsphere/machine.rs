@@ -3,7 +3,7 @@
 use super::placement::Site;
 use super::{Moref, Session, device, task};
 use crate::error::{Context, Error, Kind, Result};
-use crate::transport::soap::Element;
+use crate::transport::soap::{Element, Node};
 use crate::volume::{AdapterType, DiskType};
 
 /// A virtual machine to be made: powered off, one empty disk, one controller.
@@ -155,8 +155,10 @@ pub struct Changes {
     pub name: Option<String>,
     /// The new instance UUID.
     pub instance_uuid: Option<String>,
-    /// Device changes, in order.
-    pub devices: Vec<Element>,
+    /// Changes of devices that stay.
+    pub edits: Vec<Element>,
+    /// Devices that go or come, in order.
+    pub moves: Vec<Element>,
     /// Extra configuration; an empty value removes the key.
     pub extra_config: Vec<(String, String)>,
     /// The id of a storage profile.
@@ -168,6 +170,8 @@ pub struct Changes {
 /// # Errors
 /// What the server answers; nothing is changed then, unless the answer was lost.
 pub async fn reconfigure(session: Session, moref: Moref, changes: Changes) -> Result<()> {
+    // Devices are edited by their keys, but come and go once only.
+    let repeatable = changes.moves.is_empty();
     let mut spec = Element::new("spec")
         .maybe(changes.name.map(|name| Element::new("name").text(name)))
         .maybe(
@@ -175,37 +179,45 @@ pub async fn reconfigure(session: Session, moref: Moref, changes: Changes) -> Re
                 .instance_uuid
                 .map(|id| Element::new("instanceUuid").text(id)),
         );
-    for change in changes.devices {
+    for change in changes.edits.into_iter().chain(changes.moves) {
         spec = spec.with(change);
     }
     for (key, value) in &changes.extra_config {
         spec = spec.with(extra_config(key, value));
     }
     let spec = spec.maybe(changes.profile.map(|id| profile("vmProfile", &id)));
-    verb(session, moref, "ReconfigVM_Task", vec![spec], "reconfigure").await
+    let attempt = async {
+        let answer = if repeatable {
+            session
+                .call_idempotent(&moref, "ReconfigVM_Task", vec![spec])
+                .await?
+        } else {
+            session.call(&moref, "ReconfigVM_Task", vec![spec]).await?
+        };
+        task::finish(&session, &super::returned(&answer)?).await
+    };
+    told(attempt.await, "reconfigure", &moref)
 }
 
-/// Destroys a virtual machine with the disks attached to it.
+/// Destroys a virtual machine with the disks attached to it. One that is gone is destroyed.
 ///
 /// # Errors
 /// What the server answers.
 pub async fn destroy(session: Session, moref: Moref) -> Result<()> {
-    verb(session, moref, "Destroy_Task", Vec::new(), "destroy").await
-}
-
-async fn verb(
-    session: Session,
-    moref: Moref,
-    method: &str,
-    arguments: Vec<Element>,
-    what: &str,
-) -> Result<()> {
     let attempt = async {
-        let answer = session.call(&moref, method, arguments).await?;
+        let answer = session
+            .call_idempotent(&moref, "Destroy_Task", Vec::new())
+            .await?;
         task::finish(&session, &super::returned(&answer)?).await
     };
-    attempt
-        .await
+    match told(attempt.await, "destroy", &moref) {
+        Err(error) if error.kind() == Kind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+fn told(outcome: Result<Option<Node>>, what: &str, moref: &Moref) -> Result<()> {
+    outcome
         .map(drop)
         .with_context(|| format!("{what} virtual machine {moref}"))
         .map_err(|error| error.with_object(&moref.value))

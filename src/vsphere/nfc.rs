@@ -113,7 +113,7 @@ pub fn download(
             outcome = receive(&target, &pool, stall, &send) => outcome,
             error = lost => Err(error),
         };
-        if let Err(error) = outcome {
+        if let Err(error) = outcome.map_err(without_lease) {
             // The receiver is gone when the operation was given up.
             let _ = send.send(Err(error.context(format_args!("GET disk from {host}"))));
         }
@@ -150,6 +150,14 @@ async fn receive(
         let _ = send.send(Ok(slab.freeze()));
     }
     Ok(())
+}
+
+/// A disk's URL that is not to be found goes with its lease, and there can be another lease.
+fn without_lease(error: Error) -> Error {
+    if error.kind() != Kind::NotFound {
+        return error;
+    }
+    Error::new(Kind::Connection, format!("the lease is gone: {error}")).retryable()
 }
 
 impl Download {
@@ -193,6 +201,7 @@ pub fn upload(
             outcome = target.http.post(&target.url, Some(&target.cookie), STREAM_VMDK, length, body, stall, sent) => outcome,
             error = lost => Err(error),
         }
+        .map_err(without_lease)
         .with_context(|| format!("POST disk to {host}"))
     });
     Upload {

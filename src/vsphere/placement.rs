@@ -384,9 +384,10 @@ async fn folder(session: &Session, vm_folder: Moref, path: &str) -> Result<Moref
 
 async fn make_folder(session: &Session, parent: &Moref, name: &str) -> Result<Moref> {
     let arguments = vec![Element::new("name").text(name)];
-    match session.call(parent, "CreateFolder", arguments).await {
+    let made = session.call_idempotent(parent, "CreateFolder", arguments);
+    match made.await {
         Ok(answer) => super::returned(&answer),
-        // Somebody else was faster: theirs is as good.
+        // Somebody else was faster, or the answer was lost: that folder is as good.
         Err(error) if error.kind() == Kind::Exists => {
             child_folder(session, parent, name).await?.ok_or(error)
         }

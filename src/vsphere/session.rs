@@ -1,16 +1,17 @@
 //! A logged-in session, which logs in again when the server has lost it.
 
 use crate::error::{Error, Kind, Result};
-use crate::log::Log;
+use crate::log::{Level, Log};
+use crate::retry::{Pauses, Retries};
 use crate::transport::http::{Http, HttpOptions};
 use crate::transport::soap::{Element, Node};
 use crate::transport::tls::Trust;
 pub use crate::vsphere::content::{About, ServiceContent};
 use crate::vsphere::endpoint::{Call, Endpoint};
-use crate::vsphere::{Moref, address, content, fault};
+use crate::vsphere::{Moref, address, content, fault, property};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, JoinHandle};
@@ -29,6 +30,7 @@ pub struct SessionOptions {
     pub keepalive_interval: Option<Duration>,
     pub proxy: Option<String>,
     pub allow_plain_http: bool,
+    pub retries: Retries,
     pub log: Log,
 }
 
@@ -38,8 +40,8 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 /// Servers end sessions that were idle for some 30 minutes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(300);
 
-/// Before each repetition of a call that may be repeated when the connection broke.
-const PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(1)];
+/// An object that another task is busy with is tried again at least that often.
+const LONGEST_BUSY_PAUSE: Duration = Duration::from_secs(5);
 
 /// A server holds back the answer to a wait that long, while nothing happens.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
@@ -60,6 +62,7 @@ pub(super) struct Shared {
     pub(super) cookie: RwLock<Cookie>,
     pub(super) login: Mutex<Login>,
     pub(super) ended: AtomicBool,
+    pub(super) retries: Retries,
     pub(super) handle: Handle,
     pub(super) keepalive: OnceLock<AbortHandle>,
 }
@@ -103,7 +106,15 @@ impl Session {
             limit: options.request_timeout.unwrap_or(REQUEST_TIMEOUT),
             log,
         };
-        let (content, cookie) = endpoint.retrieve_content().await?;
+        let mut pauses = options.retries.pauses();
+        let (content, cookie) = loop {
+            match endpoint.retrieve_content().await {
+                Err(error) if error.is_overload() => {
+                    again(&endpoint.log, &mut pauses, error).await?;
+                }
+                answer => break answer?,
+            }
+        };
         endpoint.action = content::action(&content.about.api_version)?;
         let session = Session {
             shared: Arc::new(Shared {
@@ -115,26 +126,27 @@ impl Session {
                 cookie: RwLock::default(),
                 login: Mutex::default(),
                 ended: AtomicBool::new(false),
+                retries: options.retries,
                 handle: Handle::current(),
                 keepalive: OnceLock::new(),
             }),
             operation: None,
         };
-        session.log_in(cookie).await?;
+        session.log_in_patiently(cookie).await?;
         session.keep_alive(options.keepalive_interval.unwrap_or(KEEPALIVE_INTERVAL));
         Ok(session)
     }
 
     /// Calls a method; the answer is its response element, with a child `returnval` a result.
     ///
-    /// A server that has lost the session refuses before it does anything: then this logs in
-    /// again and repeats the call, once.
+    /// What certainly had no effect is tried again: a request that the server never saw or was too
+    /// busy for, one to an object that another task is busy with, and, once, one that a server
+    /// refused which has lost the session: then this logs in again.
     ///
     /// # Errors
-    /// The fault's, or the transport's. After [`Kind::Connection`] or [`Kind::Stalled`] the server
-    /// may still have done it.
+    /// The fault's, or the transport's. After one that is retryable the server may still have done it.
     pub async fn call(&self, this: &Moref, method: &str, arguments: Vec<Element>) -> Result<Node> {
-        self.perform(this, method, &arguments, &[], |_| Ok(()))
+        self.perform(this, method, &arguments, Error::is_untouched, |_| Ok(()))
             .await
     }
 
@@ -161,7 +173,7 @@ impl Session {
         arguments: Vec<Element>,
         inspect: impl Fn(&Node) -> Result<()> + Send,
     ) -> Result<Node> {
-        self.perform(this, method, &arguments, &PAUSES, inspect)
+        self.perform(this, method, &arguments, is_broken_exchange, inspect)
             .await
     }
 
@@ -181,27 +193,57 @@ impl Session {
         this: &Moref,
         method: &str,
         arguments: &[Element],
-        pauses: &[Duration],
+        may_repeat: fn(&Error) -> bool,
         inspect: impl Fn(&Node) -> Result<()> + Send,
     ) -> Result<Node> {
-        let mut pauses = pauses.iter();
+        let mut pauses = self.shared.retries.pauses();
+        let mut busy = Busy::new(self.shared.retries);
         let mut renewed = false;
         loop {
             let cookie = self.live_cookie()?;
             let answer = self.attempt(&cookie, this, method, arguments).await;
             let answer = answer.and_then(|response| inspect(&response).map(|()| response));
-            match answer {
+            let error = match answer {
                 Err(error) if fault::is_session_lost(&error) && !renewed => {
-                    renewed = true;
-                    self.renew(cookie.generation).await?;
+                    match self.renew(cookie.generation).await {
+                        Ok(()) => {
+                            renewed = true;
+                            continue;
+                        }
+                        Err(error) => error,
+                    }
                 }
-                Err(error) if is_broken_connection(&error) => match pauses.next() {
-                    Some(&pause) => sleep(pause).await,
-                    None => return Err(error),
+                Err(error) if fault::is_object_busy(&error) => match busy.pause() {
+                    Some(pause) => {
+                        tell_pause(self.log(), &error, pause);
+                        sleep(pause).await;
+                        continue;
+                    }
+                    None => return Err(self.blame(error).await),
                 },
-                answer => return answer,
+                Err(error) => error,
+                Ok(response) => return Ok(response),
+            };
+            if !may_repeat(&error) {
+                return Err(error);
             }
+            again(self.log(), &mut pauses, error).await?;
         }
+    }
+
+    /// Says whose task keeps an object busy, where the server tells.
+    async fn blame(&self, error: Error) -> Error {
+        let Some(task) = error.blocking_task().map(|id| Moref::new("Task", id)) else {
+            return error;
+        };
+        // Reading calls in turn: the future would contain itself.
+        let read = Box::pin(property::read(self, &task, &["info"])).await;
+        let Ok(Some(info)) = read.map(|properties| properties.get("info").cloned()) else {
+            return error;
+        };
+        let what = info.text_at("descriptionId").unwrap_or("a task");
+        let who = info.text_at("reason.userName").unwrap_or("somebody");
+        error.context(format_args!("busy with {what} of {who}"))
     }
 
     pub(super) async fn attempt(
@@ -304,7 +346,51 @@ impl Drop for Shared {
     }
 }
 
-/// Whether the server may not even have seen the request; its own faults are answers.
-fn is_broken_connection(error: &Error) -> bool {
-    error.kind() == Kind::Connection && error.is_retryable() && error.fault().is_none()
+/// How long an object is found busy.
+struct Busy {
+    retries: Retries,
+    pauses: Pauses,
+    since: Option<Instant>,
+}
+
+impl Busy {
+    fn new(retries: Retries) -> Busy {
+        Busy {
+            retries,
+            pauses: retries.busy_pauses(),
+            since: None,
+        }
+    }
+
+    /// Until the next attempt; `None` when it has been long enough.
+    fn pause(&mut self) -> Option<Duration> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.retries.busy {
+            return None;
+        }
+        let pause = self.pauses.next()?;
+        Some(pause.min(LONGEST_BUSY_PAUSE))
+    }
+}
+
+/// Pauses before the next attempt; `error` where there have been enough.
+pub(super) async fn again(log: &Log, pauses: &mut Pauses, error: Error) -> Result<()> {
+    let Some(pause) = pauses.next() else {
+        return Err(error);
+    };
+    tell_pause(log, &error, pause);
+    sleep(pause).await;
+    Ok(())
+}
+
+fn tell_pause(log: &Log, error: &Error, pause: Duration) {
+    log.record(Level::Warn, || {
+        format!("again in {} ms after: {error}", pause.as_millis())
+    });
+}
+
+/// Whether no answer came that can be read; the server's own faults are answers. A server that
+/// was silent for the whole of a request's time is not asked again.
+fn is_broken_exchange(error: &Error) -> bool {
+    error.is_retryable() && error.fault().is_none() && error.kind() != Kind::Stalled
 }

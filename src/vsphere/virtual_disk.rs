@@ -2,7 +2,7 @@
 
 use super::{Moref, Session, task};
 use crate::error::{Context, Error, Kind, Result};
-use crate::transport::soap::Element;
+use crate::transport::soap::{Element, Node};
 use crate::volume::{AdapterType, DiskType};
 
 /// The directory part of a datastore path (`[ds1] volume-1/` of `[ds1] volume-1/a.vmdk`).
@@ -119,17 +119,29 @@ pub async fn delete(session: Session, datacenter: Moref, name: String) -> Result
         Element::new("name").text(&name),
         Element::moref("datacenter", &datacenter),
     ];
-    verb(session, "DeleteVirtualDisk_Task", arguments, what).await
+    // Where it happened and the answer was lost, there is nothing any more to be deleted again.
+    let again = Session::call_idempotent;
+    verb_by(again, session, "DeleteVirtualDisk_Task", arguments, what).await
 }
 
 async fn verb(session: Session, method: &str, arguments: Vec<Element>, what: String) -> Result<()> {
+    verb_by(Session::call, session, method, arguments, what).await
+}
+
+async fn verb_by(
+    call: impl AsyncFn(&Session, &Moref, &str, Vec<Element>) -> Result<Node>,
+    session: Session,
+    method: &str,
+    arguments: Vec<Element>,
+    what: String,
+) -> Result<()> {
     let Some(disks) = session.content().virtual_disk_manager.clone() else {
         return Err(
             Error::new(Kind::Unsupported, "the server has no VirtualDiskManager").context(what),
         );
     };
     let attempt = async {
-        let answer = session.call(&disks, method, arguments).await?;
+        let answer = call(&session, &disks, method, arguments).await?;
         task::finish(&session, &super::returned(&answer)?).await
     };
     attempt.await.map(drop).context(what)

@@ -7,10 +7,12 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tempfile::TempDir;
 use vmdk_backup::client::{Client, ConnectOptions};
 use vmdk_backup::error::{Error, Kind, Result};
 use vmdk_backup::log::{Level, Log};
+use vmdk_backup::retry::Retries;
 use vmdk_backup::service::{BackupReader, BackupRequest, BackupService, BackupWriter};
 use vmdk_backup::transport::tls::Trust;
 use vmdk_backup::volume::Volume;
@@ -20,6 +22,13 @@ use vsphere_sim::{Options, Simulator, VolumeSpec};
 pub const VOLUME_ID: &str = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
 pub const DISK_UUID: &str = "6000c29f-4f89-41d3-9a0c-0305e82c3302";
 pub const MIB: u64 = 1 << 20;
+
+/// As patient as usual, only faster.
+pub const FAST: Retries = Retries {
+    count: 3,
+    pause: Duration::from_millis(2),
+    busy: Duration::from_millis(100),
+};
 
 /// A simulator with one volume whose disk has contents, and where everything of a test is kept.
 pub struct Scene {
@@ -65,6 +74,19 @@ impl Scene {
         Client::connect(self.connect_options()).unwrap()
     }
 
+    /// A client that tries nothing again.
+    pub fn impatient_client(&self) -> Client {
+        Client::connect(self.impatient_options()).unwrap()
+    }
+
+    pub fn impatient_options(&self) -> ConnectOptions {
+        let retries = Retries { count: 0, ..FAST };
+        ConnectOptions {
+            retries,
+            ..self.connect_options()
+        }
+    }
+
     pub fn connect_options(&self) -> ConnectOptions {
         let log = self.log.clone();
         let options = &self.options;
@@ -78,6 +100,7 @@ impl Scene {
             keepalive_interval: None,
             proxy: None,
             allow_plain_http: false,
+            retries: FAST,
             state_dir: None,
             log: Log::new(
                 Level::Debug,

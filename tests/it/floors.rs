@@ -4,11 +4,12 @@ use std::fs;
 use std::path::Path;
 
 /// The floor of each module; those of one floor may use each other.
-const FLOORS: [(&str, u32); 14] = [
+const FLOORS: [(&str, u32); 15] = [
     ("error", 0),
     ("cancel", 1),
     ("file", 1),
     ("log", 1),
+    ("retry", 1),
     ("runtime", 1),
     ("slab", 1),
     ("volume", 1),

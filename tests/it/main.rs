@@ -10,6 +10,7 @@ mod peer;
 mod peers;
 mod recover;
 mod refusals;
+mod retries;
 mod roundtrip;
 mod sanitizer;
 mod secrets;

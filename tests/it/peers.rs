@@ -179,6 +179,7 @@ impl Vcsim {
             keepalive_interval: None,
             proxy: None,
             allow_plain_http: false,
+            retries: crate::fixture::FAST,
             state_dir: None,
             log: Log::default(),
         })

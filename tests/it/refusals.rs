@@ -27,7 +27,7 @@ impl<'a> Attempt<'a> {
         std::fs::create_dir_all(&temp_dir).unwrap();
         Attempt {
             scene,
-            client: scene.client(),
+            client: scene.impatient_client(),
             service,
             volume: scene.volume(),
             staging: Staging::Stream,

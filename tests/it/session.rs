@@ -32,6 +32,7 @@ fn options_for(scene: &Scene) -> SessionOptions {
         keepalive_interval: None,
         proxy: None,
         allow_plain_http: false,
+        retries: options.retries,
         log: options.log,
     }
 }
@@ -257,6 +258,8 @@ fn a_read_is_repeated_when_the_connection_breaks() {
         Trouble::Reset,
         Trouble::ReplyLost,
         Trouble::Status(503),
+        Trouble::Html,
+        Trouble::TruncatedXml,
     ] {
         connected.plan("RetrievePropertiesEx", trouble);
         assert_eq!(connected.read_name().unwrap(), "volume-1");
@@ -274,7 +277,7 @@ fn a_read_is_not_repeated_for_ever() {
     });
     let error = connected.read_name().unwrap_err();
     assert_eq!(error.kind(), Kind::Connection, "{error}");
-    assert_eq!(connected.count("RetrievePropertiesEx"), 3);
+    assert_eq!(connected.count("RetrievePropertiesEx"), 4);
 }
 
 #[test]
@@ -287,6 +290,44 @@ fn a_change_is_not_repeated_when_its_reply_is_lost() {
 }
 
 #[test]
+fn a_change_is_repeated_that_the_server_was_too_busy_for() {
+    let connected = Connected::new(Options::default());
+    for status in [429, 503] {
+        connected.plan("Rename_Task", Trouble::Status(status));
+        connected.rename().unwrap();
+    }
+    let busy = Fault::planned("TaskInProgress");
+    connected.plan("Rename_Task", Trouble::Fault(busy));
+    connected.rename().unwrap();
+    assert_eq!(connected.count("Rename_Task"), 6);
+}
+
+#[test]
+fn an_object_that_stays_busy_is_an_error_after_a_while() {
+    let connected = Connected::new(Options::default());
+    connected.scene.sim.faults().add(Rule {
+        at: vsphere_sim::At::Call(Some("Rename_Task".into())),
+        nth: 1,
+        times: u32::MAX,
+        trouble: Trouble::Fault(Fault::planned("TaskInProgress")),
+    });
+    let error = connected.rename().unwrap_err();
+    assert_eq!(error.kind(), Kind::InvalidState, "{error}");
+    assert!(error.is_retryable(), "{error}");
+    assert!(connected.count("Rename_Task") > 2);
+}
+
+#[test]
+fn a_server_that_is_too_busy_at_first_is_logged_in_to() {
+    let scene = Scene::new(Options::default());
+    for method in ["RetrieveServiceContent", "Login"] {
+        scene.sim.faults().on_call(method, 1, Trouble::Status(503));
+    }
+    drop(scene.client());
+    assert_eq!(scene.sim.sessions(), 0);
+}
+
+#[test]
 fn a_change_refused_for_a_lost_session_is_made_after_a_new_log_in() {
     let connected = Connected::new(Options::default());
     connected.scene.sim.expire_sessions();
@@ -296,7 +337,7 @@ fn a_change_refused_for_a_lost_session_is_made_after_a_new_log_in() {
 
 #[test]
 fn an_answer_that_is_no_soap_is_an_error() {
-    let connected = Connected::new(Options::default());
+    let connected = Connected::with(Options::default(), |options| options.retries.count = 0);
     for trouble in [Trouble::Html, Trouble::TruncatedXml] {
         connected.plan("RetrievePropertiesEx", trouble);
         let error = connected.read_name().unwrap_err();

@@ -135,11 +135,11 @@ fn an_unwelcome_status_is_an_error_of_its_kind() {
     for (status, kind, retryable) in [
         ("204 No Content", Kind::Fault, false),
         ("206 Partial Content", Kind::Fault, false),
-        ("401 Unauthorized", Kind::Auth, false),
+        ("401 Unauthorized", Kind::Auth, true),
         ("403 Forbidden", Kind::Auth, false),
         ("404 Not Found", Kind::NotFound, false),
         ("429 Too Many Requests", Kind::Connection, true),
-        ("500 Internal Server Error", Kind::Fault, false),
+        ("500 Internal Server Error", Kind::Fault, true),
         ("503 Service Unavailable", Kind::Connection, true),
         ("507 Insufficient Storage", Kind::NoSpace, false),
     ] {

@@ -9,7 +9,7 @@ use nix::unistd::Pid;
 use std::fs;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
-use vsphere_sim::{DataTrouble, Gate, Options, Trouble};
+use vsphere_sim::{At, DataTrouble, Gate, Options, Rule, Trouble};
 
 fn round_trip(program: Program) {
     let scene = Scene::new(Options::default());
@@ -76,8 +76,12 @@ fn a_wrong_password_has_its_exit_code(program: Program) {
 fn what_broke_off_leaves_nothing(program: Program) {
     let scene = Scene::new(Options::default());
     let before = scene.state();
-    let cut = Trouble::Data(MIB, DataTrouble::Flip);
-    scene.sim.faults().on_export(1, cut);
+    scene.sim.faults().add(Rule {
+        at: At::Export,
+        nth: 1,
+        times: u32::MAX,
+        trouble: Trouble::Data(MIB, DataTrouble::Flip),
+    });
     let (code, said) = outcome(
         &scene,
         &mut program.command(&scene, "backup", "b1", "volume-1"),
@@ -85,6 +89,7 @@ fn what_broke_off_leaves_nothing(program: Program) {
     assert!(code > 10, "{said}");
     assert_eq!(scene.state(), before);
     // The name is free, and a backup of it is whole.
+    scene.sim.faults().clear();
     works(
         &scene,
         &mut program.command(&scene, "backup", "b1", "volume-1"),

@@ -1,0 +1,159 @@
+//! The disk of a backing comes out of vSphere, and is proven whole.
+
+use super::backup::percent_of;
+use super::operation::Operation;
+use super::proof::{compare_manifest, corrupt, new_check};
+use crate::error::{Error, Kind, Phase, Result};
+use crate::slab::{SLABS, SlabPool};
+use crate::vmdk::{Check, Facts};
+use crate::vsphere::device::Disk;
+use crate::vsphere::lease::Lease;
+use crate::vsphere::{Moref, machine, nfc};
+use bytes::Bytes;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// What is exported, and how patiently.
+pub(super) struct Export<'a> {
+    pub(super) backing: &'a Moref,
+    pub(super) disk: &'a Disk,
+    pub(super) stall: Duration,
+}
+
+/// What a sink has of the stream.
+#[derive(Clone, Copy)]
+pub(super) enum Held {
+    /// Nothing yet.
+    Nothing,
+    /// Its first `bytes`, with this digest.
+    Beginning { bytes: u64, sha256: [u8; 32] },
+    /// Something that is not known to be its beginning.
+    Other,
+}
+
+impl Held {
+    fn bytes(self) -> u64 {
+        match self {
+            Held::Beginning { bytes, .. } => bytes,
+            Held::Nothing | Held::Other => 0,
+        }
+    }
+
+    /// What a sink that had `self` has after an attempt that ended with `check`.
+    fn after(self, check: &mut Check) -> Held {
+        let bytes = check.progress().bytes;
+        if bytes <= self.bytes() || matches!(self, Held::Other) {
+            return self;
+        }
+        match check.sha256_so_far() {
+            Some(sha256) => Held::Beginning { bytes, sha256 },
+            None => Held::Other,
+        }
+    }
+}
+
+impl Export<'_> {
+    /// Moves the disk from the host into `sink`. Of what the sink has already, only that it is
+    /// the same again is made sure of; after a failure `held` says what it has then.
+    ///
+    /// # Errors
+    /// Retryable where the next attempt may get the whole disk.
+    pub(super) fn transfer(
+        &self,
+        op: &mut Operation<'_>,
+        held: &mut Held,
+        notices: &mut Vec<String>,
+        sink: &mut dyn FnMut(Bytes) -> Result<()>,
+    ) -> Result<Facts> {
+        let session = op.session().clone();
+        let granted = op.settle(machine::export(session, self.backing.clone()))?;
+        let lease = op.lease(granted)?;
+        op.enter(Phase::Transfer, self.disk.capacity)?;
+        let mut check = new_check()?;
+        if let Err(error) = self.receive(op, &lease, &mut check, held, sink) {
+            *held = held.after(&mut check);
+            return Err(op.explain_lease(&lease, error));
+        }
+        *held = Held::Other;
+        let facts = check.finish().map_err(|flaw| corrupt(flaw).retryable())?;
+        op.enter(Phase::Verify, 0)?;
+        if facts.capacity != self.disk.capacity {
+            return Err(Error::new(
+                Kind::Corrupt,
+                format!(
+                    "the stream decodes to {} bytes, disk {} has {}",
+                    facts.capacity, self.disk.key, self.disk.capacity
+                ),
+            ));
+        }
+        let manifest = op.run(lease.manifest())?;
+        let log = op.log().clone();
+        compare_manifest(&manifest, &self.disk.slot, &facts, notices, &log)?;
+        op.settle(lease.complete())?;
+        Ok(facts)
+    }
+
+    fn receive(
+        &self,
+        op: &mut Operation<'_>,
+        lease: &Lease,
+        check: &mut Check,
+        held: &mut Held,
+        sink: &mut dyn FnMut(Bytes) -> Result<()>,
+    ) -> Result<()> {
+        let session = op.session().clone();
+        let target = nfc::Target::of(&session, lease.disk_url(&self.disk.slot)?)?;
+        let percent = lease.percent();
+        let pool = SlabPool::new(SLABS);
+        let mut download = nfc::download(&session, lease, target, pool, self.stall);
+        let mut known = held.bytes();
+        while let Some(mut slab) = download.next(&mut || op.tick())? {
+            if known > 0 {
+                let length = usize::try_from(known).unwrap_or(usize::MAX);
+                let again = slab.split_to(length.min(slab.len()));
+                known -= again.len() as u64;
+                feed(check, again)?;
+                if known == 0 {
+                    compare(check, held)?;
+                }
+            }
+            if !slab.is_empty() {
+                feed(check, slab.clone())?;
+                sink(slab)?;
+            }
+            let reached = check.progress().last_lba_bytes;
+            percent.store(percent_of(reached, self.disk.capacity), Ordering::Relaxed);
+            op.reach(reached)?;
+        }
+        if known > 0 {
+            *held = Held::Other;
+            return Err(changed());
+        }
+        Ok(())
+    }
+}
+
+/// What was damaged on its way may be whole the next time.
+fn feed(check: &mut Check, slab: Bytes) -> Result<()> {
+    check.feed(slab).map_err(|flaw| corrupt(flaw).retryable())
+}
+
+/// Whether the beginning is the one that the sink has.
+fn compare(check: &mut Check, held: &mut Held) -> Result<()> {
+    let now = check.sha256_so_far();
+    match *held {
+        Held::Beginning { sha256, .. } if now == Some(sha256) => Ok(()),
+        _ => {
+            *held = Held::Other;
+            Err(changed())
+        }
+    }
+}
+
+fn changed() -> Error {
+    Error::new(
+        Kind::Corrupt,
+        "the disk came otherwise than in the attempt before",
+    )
+    .retryable()
+}
