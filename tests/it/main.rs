@@ -18,4 +18,5 @@ mod session;
 mod stage;
 mod tls;
 mod transport;
+mod verify;
 mod vmdk;
