@@ -119,7 +119,7 @@ impl Recovery {
         op.enter(Phase::Prepare, 0)?;
         let server = server_identity(op.session());
         let (journals, living) = match client.state_dir() {
-            Some(directory) => Abandoned::all(directory)?,
+            Some(directory) => Abandoned::all(directory, self.dry_run)?,
             None => Default::default(),
         };
         let mut all: BTreeMap<String, Remains> = BTreeMap::new();
