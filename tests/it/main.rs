@@ -15,6 +15,7 @@ mod sanitizer;
 mod secrets;
 mod session;
 mod stage;
+mod system;
 mod tls;
 mod transport;
 mod vmdk;
