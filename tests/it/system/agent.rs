@@ -52,20 +52,24 @@ impl Agent {
     }
 
     fn begin(site: &Site, job: &Job, waits: bool) -> Agent {
-        let said = site.new_file("agent");
-        let output = File::create(&said).unwrap();
-        let options = &site.scene.options;
         let mut command = Command::new(program());
         command
-            .args([&site.scene.sim.url(), &options.username, &options.password])
-            .arg(site.scene.sim.ca_file())
-            .arg(site.scene.dir.path())
+            .args(site.server())
             .args([job.operation, job.staging, job.name, job.id, job.backup])
-            .args(waits.then_some("wait"))
+            .args(waits.then_some("wait"));
+        Self::spawn(site, command)
+    }
+
+    /// Starts a program whose output is kept.
+    pub fn spawn(site: &Site, mut command: Command) -> Agent {
+        let said = site.new_file("agent");
+        let output = File::create(&said).unwrap();
+        let child = command
             .stdin(Stdio::piped())
             .stderr(output.try_clone().unwrap())
-            .stdout(output);
-        let child = command.spawn().unwrap();
+            .stdout(output)
+            .spawn()
+            .unwrap();
         Agent { child, said }
     }
 

@@ -2,6 +2,7 @@
 
 mod agent;
 mod calls;
+mod host;
 mod kills;
 mod site;
 mod strace;

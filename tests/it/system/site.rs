@@ -4,6 +4,7 @@ use super::agent::{Agent, Ended, LIMIT};
 use crate::fixture::{MIB, Scene, VOLUME_ID, sha256};
 use std::cell::Cell;
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -107,6 +108,18 @@ impl Site {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.scene.dir.path().join(name)
+    }
+
+    /// What programs are told first: the server, who they are, and where everything of theirs is.
+    pub fn server(&self) -> [OsString; 5] {
+        let options = &self.scene.options;
+        [
+            self.scene.sim.url().into(),
+            options.username.clone().into(),
+            options.password.clone().into(),
+            self.scene.sim.ca_file().into(),
+            self.scene.dir.path().into(),
+        ]
     }
 
     /// A file that nobody has yet.
