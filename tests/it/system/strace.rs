@@ -3,8 +3,7 @@
 use super::agent::{Agent, Ended, LIMIT};
 use super::site::{Job, Site};
 use std::collections::BTreeMap;
-use std::fs;
-use std::io::{BufRead, BufReader};
+use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,26 +18,31 @@ impl Tracer {
     /// Attaches to a process that waits, and to all threads it will have. What the program loader
     /// does is over by then, and not counted.
     fn attach(site: &Site, pid: u32, expressions: &[String]) -> Result<Tracer, String> {
-        let log = site.new_file("strace");
-        let mut child = Command::new("strace")
+        let (log, said) = (site.new_file("strace"), site.new_file("strace-said"));
+        // A file: it goes on telling of threads, and must not die of a closed pipe.
+        let output = File::create(&said).map_err(|e| e.to_string())?;
+        let child = Command::new("strace")
             .args(["-f", "-y", "-s", "0", "-o"])
             .arg(&log)
             .args(expressions.iter().flat_map(|one| ["-e", one]))
             .args(["-p", &pid.to_string()])
             .stdin(Stdio::null())
-            .stderr(Stdio::piped())
+            .stderr(output)
             .spawn()
             .map_err(|e| format!("strace is needed and does not start ({e}): please install it"))?;
-        let stderr = BufReader::new(child.stderr.take().unwrap());
-        let tracer = Tracer { child, log };
-        let mut said = String::new();
-        for line in stderr.lines().map_while(Result::ok) {
-            if line.contains("attached") {
+        let mut tracer = Tracer { child, log };
+        let end = Instant::now() + LIMIT;
+        loop {
+            let text = fs::read_to_string(&said).unwrap_or_default();
+            if text.contains(" attached") {
                 return Ok(tracer);
             }
-            said.push_str(&line);
+            let ended = tracer.child.try_wait().map_err(|e| e.to_string())?;
+            if ended.is_some() || Instant::now() > end {
+                return Err(format!("strace cannot trace here: {text}"));
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
-        Err(format!("strace cannot trace here: {said}"))
     }
 
     /// What it saw; it ends with the process.
@@ -70,7 +74,13 @@ pub fn trace(site: &Site, job: &Job, expressions: &[String]) -> Result<(Ended, S
     let tracer = Tracer::attach(site, agent.pid(), expressions)?;
     agent.go();
     let ended = agent.wait()?;
-    Ok((ended, tracer.log()?))
+    let log = tracer.log()?;
+    // A tracer that ended before the process would have let the rest of it go unseen.
+    if log.contains("+++ exited with") || log.contains("+++ killed by") {
+        Ok((ended, log))
+    } else {
+        Err("strace did not see the end of the process".into())
+    }
 }
 
 /// How many times a job makes each system call: the most that one thread does, since `strace`
