@@ -21,6 +21,7 @@ need curl curl
 need /usr/bin/time time
 if [ "$job" = test ]; then
     need g++ g++
+    need strace strace
     need valgrind valgrind
     need python3 python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"

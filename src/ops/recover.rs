@@ -121,7 +121,7 @@ impl Recovery {
         op.enter(Phase::Prepare, 0)?;
         let server = server_identity(op.session());
         let (journals, living) = match client.state_dir() {
-            Some(directory) => Abandoned::all(directory)?,
+            Some(directory) => Abandoned::all(directory, self.dry_run)?,
             None => Default::default(),
         };
         let mut all: BTreeMap<String, Remains> = BTreeMap::new();
@@ -375,8 +375,13 @@ async fn tagged(session: Session) -> Result<Vec<(String, Machine)>> {
         if vm.get(&mark).is_none() {
             continue;
         }
-        let machine = match backing::describe(session.clone(), moref.clone()).await {
-            Ok(machine) => machine,
+        let seen = async {
+            let machine = backing::describe(session.clone(), moref.clone()).await?;
+            let datacenter = backing::datacenter_of(session.clone(), moref.clone()).await?;
+            Ok::<_, Error>((machine, datacenter))
+        };
+        let (machine, datacenter) = match seen.await {
+            Ok(seen) => seen,
             // Another recovery was faster.
             Err(error) if error.kind() == Kind::NotFound => continue,
             Err(error) => return Err(error),
@@ -391,7 +396,7 @@ async fn tagged(session: Session) -> Result<Vec<(String, Machine)>> {
         found.push((
             operation,
             Machine {
-                datacenter: backing::datacenter_of(session.clone(), moref.clone()).await?,
+                datacenter,
                 started: machine.extra(tag::STARTED).map(str::to_owned),
                 replaced: machine.extra(tag::REPLACED).map(str::to_owned),
                 name: machine.name,

@@ -16,6 +16,7 @@ mod sanitizer;
 mod secrets;
 mod session;
 mod stage;
+mod system;
 mod tls;
 mod transport;
 mod verify;
