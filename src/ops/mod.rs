@@ -10,6 +10,9 @@ mod source;
 mod temporary;
 mod undo;
 
+#[cfg(fuzzing)]
+pub(crate) use journal::read_all as read_journals;
+
 pub mod backup;
 pub mod metadata;
 pub mod recover;
