@@ -4,6 +4,7 @@
 # make demo       the main job from end to end, against a simulated vCenter
 # make test       all tests
 # make test-system   every kill, failing system call and host's trouble, of which make test takes a sample
+# make fuzz       each fuzzer for FUZZ_SECONDS (60)
 # make bench      peak memory for small and large volumes
 
 PREFIX ?= /usr/local
@@ -68,7 +69,7 @@ stage:
 	$(MAKE) install PROFILE=dev DESTDIR= PREFIX=$(abspath $(TARGET))/stage \
 	    LIBDIR=$(abspath $(TARGET))/stage/lib INCLUDEDIR=$(abspath $(TARGET))/stage/include
 
-.PHONY: demo demo-prefix bench test test-system clean
+.PHONY: demo demo-prefix bench test test-system fuzz clean
 
 # Sets everything up and runs the main job from end to end.
 demo: demo-prefix
@@ -95,6 +96,13 @@ test:
 test-system:
 	tests/setup.sh test
 	VMDK_SYSTEM=full $(CARGO) test --test it -- system:: --nocapture --test-threads=1
+
+# Fuzzes whatever the library reads, FUZZ_SECONDS each of FUZZ_TARGETS; corpus and crashes are kept in target/fuzz.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?=
+fuzz:
+	tests/setup.sh fuzz
+	tests/fuzz/run $(abspath $(TARGET))/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 clean:
 	$(CARGO) clean

@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -145,30 +145,41 @@ impl Abandoned {
         if lock.metadata().map_err(|e| Error::io(&what, &e))?.nlink() == 0 {
             return Err(Error::new(Kind::NotFound, what));
         }
-        let corrupt = |why: String| Error::new(Kind::Corrupt, format!("{what}: {why}"));
-        let mut lines = BufReader::new((&*lock).take(LONGEST)).split(b'\n');
-        let first = lines
-            .next()
-            .transpose()
-            .map_err(|e| Error::io(&what, &e))?
-            .unwrap_or_default();
-        // A writer that died within its first line had announced nothing.
-        let Ok(heading) = serde_json::from_slice::<Heading>(&first) else {
-            if !look {
-                let _ = std::fs::remove_file(path);
+        let corrupt = |why: String| {
+            Error::new(Kind::Corrupt, format!("{what}: {why}"))
+                .remedy("take away by hand what it notes, then the journal")
+        };
+        let mut text = Vec::new();
+        let read = (&*lock).take(LONGEST + 1).read_to_end(&mut text);
+        let length = read.map_err(|e| Error::io(&what, &e))? as u64;
+        if length > LONGEST {
+            return Err(corrupt(format!("longer than {LONGEST} bytes")));
+        }
+        let mut lines = text.split(|&byte| byte == b'\n');
+        let first = lines.next().unwrap_or_default();
+        let heading = match serde_json::from_slice::<Heading>(first) {
+            Ok(heading) => heading,
+            // A writer that died within its first line had announced nothing.
+            Err(_) if first.len() == text.len() => {
+                if !look {
+                    let _ = std::fs::remove_file(path);
+                }
+                return Err(Error::new(Kind::NotFound, what));
             }
-            return Err(Error::new(Kind::NotFound, what));
+            Err(e) => return Err(corrupt(format!("line 1: {e}"))),
         };
         if heading.version != VERSION {
             return Err(corrupt(format!("version {} is not known", heading.version)));
         }
         let mut made = Vec::new();
-        for line in lines {
-            let line = line.map_err(|e| Error::io(&what, &e))?;
-            match serde_json::from_slice::<Made>(&line) {
+        let mut lines = (2..).zip(lines).peekable();
+        while let Some((number, line)) = lines.next() {
+            match serde_json::from_slice::<Made>(line) {
                 Ok(one) => made.push(one),
                 // The last line of a writer that died while it wrote: the step never began.
-                Err(_) => break,
+                Err(_) if lines.peek().is_none() => {}
+                // Each line is on disk before the next is begun, so no crash leaves this.
+                Err(e) => return Err(corrupt(format!("line {number}: {e}"))),
             }
         }
         Ok(Some(Abandoned {
@@ -189,6 +200,19 @@ impl Abandoned {
             _ => Ok(()),
         }
     }
+}
+
+/// The notes, in JSON, of each journal in `directory` whose writer is dead.
+#[cfg(fuzzing)]
+pub(crate) fn read_all(directory: &Path) -> Result<Vec<Vec<String>>> {
+    let (dead, _) = Abandoned::all(directory, true)?;
+    let notes = |journal: Abandoned| journal.made.iter().map(text_of).collect();
+    Ok(dead.into_iter().map(notes).collect())
+}
+
+#[cfg(fuzzing)]
+fn text_of(made: &Made) -> String {
+    serde_json::to_string(made).unwrap_or_default()
 }
 
 /// The version of journals written and read.
@@ -274,6 +298,29 @@ mod tests {
         assert!(torn.exists());
         assert_eq!(Abandoned::all(directory.path(), false).unwrap().0.len(), 0);
         assert!(!torn.exists());
+    }
+
+    #[test]
+    fn a_damaged_journal_is_refused_and_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::begin(directory.path(), &heading("damaged")).unwrap();
+        journal.note(&made("one")).unwrap();
+        journal.note(&made("two")).unwrap();
+        drop(journal);
+        let path = directory.path().join("damaged.journal");
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let endless = whole.clone() + &"x".repeat(LONGEST as usize);
+        for damaged in [
+            whole.replacen("version", "edition", 1),
+            whole.replacen("\"name\":\"one\"", "\"name\":1", 1),
+            whole.replacen('\n', "\n\n", 1),
+            endless,
+        ] {
+            std::fs::write(&path, &damaged).unwrap();
+            let refused = Abandoned::all(directory.path(), false).err().unwrap();
+            assert_eq!(refused.kind(), Kind::Corrupt, "{refused}");
+            assert!(path.exists(), "{refused}");
+        }
     }
 
     #[test]

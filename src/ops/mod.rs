@@ -12,6 +12,9 @@ mod temporary;
 mod undo;
 mod watch;
 
+#[cfg(fuzzing)]
+pub(crate) use journal::read_all as read_journals;
+
 pub mod backup;
 pub mod metadata;
 pub mod recover;

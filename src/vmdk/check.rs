@@ -34,6 +34,7 @@ pub struct Check {
     level: Level,
     max_stream: u64,
     fed: u64,
+    taken: u64,
     gathered: BytesMut,
     grains: Vec<Grain>,
     flaw: Option<Flaw>,
@@ -91,6 +92,7 @@ impl Check {
             level: options.level,
             max_stream: options.limits.max_stream,
             fed: 0,
+            taken: 0,
             gathered: BytesMut::new(),
             grains: Vec::new(),
             flaw: None,
@@ -133,7 +135,9 @@ impl Check {
         if slab.is_empty() {
             return Ok(());
         }
-        let beyond = self.fed.saturating_sub(self.max_stream);
+        // What was fed but is not gathered yet comes after this slab.
+        self.taken += slab.len() as u64;
+        let beyond = self.taken.saturating_sub(self.max_stream);
         slab.truncate(slab.len().saturating_sub(beyond as usize));
         let permit = self.pool.hash(&slab);
         let mut scanned = self.scan(slab, &permit);

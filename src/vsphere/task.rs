@@ -14,7 +14,7 @@ pub async fn finish(session: &Session, task: &Moref) -> Result<Option<Node>> {
 }
 
 /// What came of the task, once it has.
-fn outcome(properties: &Properties) -> Result<Option<Option<Node>>> {
+pub(crate) fn outcome(properties: &Properties) -> Result<Option<Option<Node>>> {
     let Some(info) = properties.get("info") else {
         return Err(Error::new(Kind::Fault, "there is a task without info"));
     };
