@@ -7,6 +7,7 @@ mod allocation;
 mod carry;
 mod check;
 mod content;
+mod decode;
 mod descriptor;
 mod end;
 mod flaw;
@@ -27,6 +28,7 @@ mod worker;
 
 pub use check::{Check, Facts, Progress};
 pub use content::{ContentDigest, UNIT};
+pub use decode::DiskSink;
 pub use descriptor::Descriptor;
 pub use flaw::{Flaw, FlawKind};
 pub use header::{Header, Layout};

@@ -1,6 +1,7 @@
 //! The check of stream-optimized VMDKs.
 
 mod corpus;
+mod decode;
 mod disk;
 mod limits;
 mod malformed;
