@@ -3,6 +3,7 @@
 mod corpus;
 mod decode;
 mod disk;
+mod encode;
 mod limits;
 mod malformed;
 mod peers;
