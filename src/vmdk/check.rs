@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::SECTOR;
 use super::content::UNIT;
+use super::decode::DiskSink;
 use super::descriptor::Descriptor;
 use super::flaw::{Flaw, FlawKind};
 use super::header::{Header, Layout};
@@ -85,8 +86,25 @@ impl Check {
     /// # Errors
     /// A thread could not be started.
     pub fn new(options: &CheckOptions) -> io::Result<Check> {
+        Check::start(options, None)
+    }
+
+    /// Starts worker threads that also write the disk to `sink`, at [`Level::Full`] whatever the options say. What was
+    /// written counts only once `finish` has found the stream whole.
+    ///
+    /// # Errors
+    /// A thread could not be started.
+    pub fn decode(options: &CheckOptions, sink: Arc<dyn DiskSink>) -> io::Result<Check> {
+        let options = CheckOptions {
+            level: Level::Full,
+            ..options.clone()
+        };
+        Check::start(&options, Some(sink))
+    }
+
+    fn start(options: &CheckOptions, sink: Option<Arc<dyn DiskSink>>) -> io::Result<Check> {
         Ok(Check {
-            pool: Pool::new(options)?,
+            pool: Pool::new(options, sink)?,
             scanner: Scanner::new(options),
             level: options.level,
             max_stream: options.limits.max_stream,

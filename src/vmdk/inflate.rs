@@ -1,10 +1,14 @@
 //! What a worker does with grains: inflate, measure, hash.
 
+use std::io;
+use std::sync::Arc;
+
 use libdeflater::{DecompressionError, Decompressor};
 use sha2::{Digest, Sha256};
 
 use super::SECTOR;
 use super::content::{UNIT, is_zero};
+use super::decode::{DiskSink, Run};
 use super::flaw::{Flaw, FlawKind};
 use super::header::Header;
 use super::walk::Grain;
@@ -29,10 +33,12 @@ pub(crate) struct Inflater {
     grain: usize,
     cell: Vec<u8>,
     current: Option<u64>,
+    /// Where the disk is written, if it is.
+    run: Option<Run>,
 }
 
 impl Inflater {
-    pub(crate) fn new(header: &Header) -> Inflater {
+    pub(crate) fn new(header: &Header, sink: Option<&Arc<dyn DiskSink>>) -> Inflater {
         let grain = header.grain_bytes() as usize;
         Inflater {
             decompressor: Decompressor::new(),
@@ -40,6 +46,7 @@ impl Inflater {
             grain,
             cell: vec![0; grain.max(UNIT as usize)],
             current: None,
+            run: sink.map(|sink| Run::new(Arc::clone(sink), header.capacity_bytes())),
         }
     }
 
@@ -50,11 +57,14 @@ impl Inflater {
         contents: &mut Contents,
     ) -> Result<(), Flaw> {
         self.current = None;
+        if let Some(run) = &mut self.run {
+            run.clear();
+        }
         for grain in grains {
             let position = grain.lba * SECTOR;
             let cell = position / self.cell.len() as u64;
             if self.current != Some(cell) {
-                self.flush(contents);
+                self.flush(grain.offset, contents)?;
                 if self.grain < self.cell.len() {
                     self.cell.fill(0);
                 }
@@ -62,8 +72,12 @@ impl Inflater {
             }
             contents.short_last |= self.one(grain, (position % self.cell.len() as u64) as usize)?;
         }
-        self.flush(contents);
-        Ok(())
+        let last = grains.last().map_or(0, |grain| grain.offset);
+        self.flush(last, contents)?;
+        self.run
+            .as_mut()
+            .map_or(Ok(()), Run::flush)
+            .map_err(|e| not_written(last, &e))
     }
 
     /// Inflates one grain to its place in the cell; true where it ended at the capacity.
@@ -107,17 +121,26 @@ impl Inflater {
         Ok(length < self.grain)
     }
 
-    /// Hashes the units of the cell that are not all zero.
-    fn flush(&mut self, contents: &mut Contents) {
+    /// Hashes the units of the cell that are not all zero, and passes them on; `offset` is where the stream is.
+    fn flush(&mut self, offset: u64, contents: &mut Contents) -> Result<(), Flaw> {
         let Some(cell) = self.current.take() else {
-            return;
+            return Ok(());
         };
         let first = cell * (self.cell.len() as u64 / UNIT);
         for (unit, bytes) in (first..).zip(self.cell.chunks_exact(UNIT as usize)) {
             if !is_zero(bytes) {
                 contents.units.push((unit, Sha256::digest(bytes).into()));
                 contents.populated += UNIT.min(self.capacity - unit * UNIT);
+                if let Some(run) = &mut self.run {
+                    run.push(unit, bytes).map_err(|e| not_written(offset, &e))?;
+                }
             }
         }
+        Ok(())
     }
+}
+
+fn not_written(offset: u64, error: &io::Error) -> Flaw {
+    let message = format!("the bytes of the disk could not be written: {error}");
+    Flaw::new(offset, FlawKind::NotWritten, message)
 }

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 
+use super::decode::DiskSink;
 use super::flaw::Flaw;
 use super::fold::{Fold, Whole};
 use super::header::Header;
@@ -33,12 +34,13 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(options: &CheckOptions) -> io::Result<Pool> {
+    pub(crate) fn new(options: &CheckOptions, sink: Option<Arc<dyn DiskSink>>) -> io::Result<Pool> {
         let state = State {
             lanes: Lane::all(),
             batches: VecDeque::new(),
             inflating: 0,
             header: None,
+            sink,
             fold: Fold::default(),
             spare: Vec::new(),
             closed: false,

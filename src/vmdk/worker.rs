@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::decode::DiskSink;
 use super::fold::Fold;
 use super::header::Header;
 use super::inflate::Inflater;
@@ -24,6 +25,7 @@ pub(crate) struct State {
     pub(crate) inflating: usize,
     /// What the grains are of; known before the first one.
     pub(crate) header: Option<Arc<Header>>,
+    pub(crate) sink: Option<Arc<dyn DiskSink>>,
     pub(crate) fold: Fold,
     /// Emptied vectors of batches, to be filled again.
     pub(crate) spare: Vec<Vec<Grain>>,
@@ -121,9 +123,10 @@ fn inflate<'a>(
     let needless = state.fold.flaw().is_some_and(|flaw| flaw.offset < first);
     if let (false, Some(header)) = (needless, state.header.clone()) {
         let mut contents = state.fold.contents();
+        let sink = state.sink.clone();
         state.inflating += 1;
         drop(state);
-        let inflater = inflater.get_or_insert_with(|| Inflater::new(&header));
+        let inflater = inflater.get_or_insert_with(|| Inflater::new(&header, sink.as_ref()));
         let outcome = inflater.inflate(&grains, &mut contents);
         grains.clear();
         drop(permit);
