@@ -1,69 +1,110 @@
 //! Where the bytes of a disk go while its stream is checked.
 
 use std::io;
-use std::sync::Arc;
+use std::ops::Range;
 
 use super::content::UNIT;
+use super::window::{WINDOW, Window};
 
-/// Bytes that are written at once where grains are neighbours.
-const RUN: usize = 1 << 20;
-
-/// Takes the bytes of a disk that are not zero, at their place.
+/// Takes a disk, each byte of it once: as bytes, or as part of a range of zeros.
 ///
-/// Worker threads call it, several at a time, in any order, each for another place. What is never written is zero on the
-/// disk, so it begins as zeros: an empty sparse file, a device that was discarded.
+/// Worker threads call it, several at a time, in any order, each for another place.
 pub trait DiskSink: Send + Sync {
-    /// Writes all of `bytes` at byte `offset` of the disk.
+    /// Writes all of `bytes`, at most 1 MiB, at byte `offset` of the disk.
     ///
     /// # Errors
     /// Any error ends the check with [`super::FlawKind::NotWritten`].
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
-}
 
-/// Collects neighbouring units and writes them together.
-pub(crate) struct Run {
-    sink: Arc<dyn DiskSink>,
-    capacity: u64,
-    start: u64,
-    bytes: Vec<u8>,
-}
-
-impl Run {
-    pub(crate) fn new(sink: Arc<dyn DiskSink>, capacity: u64) -> Run {
-        Run {
-            sink,
-            capacity,
-            start: 0,
-            bytes: Vec::with_capacity(RUN),
-        }
-    }
-
-    /// Adds a unit of the disk that is not all zero.
-    pub(crate) fn push(&mut self, unit: u64, bytes: &[u8]) -> io::Result<()> {
-        let position = unit * UNIT;
-        if self.start + self.bytes.len() as u64 != position || self.bytes.len() + bytes.len() > RUN
-        {
-            self.flush()?;
-        }
-        if self.bytes.is_empty() {
-            self.start = position;
-        }
-        self.bytes.extend_from_slice(bytes);
+    /// The disk has nothing but zeros in this range of bytes. There is nothing to do for a sink that begins as zeros,
+    /// such as a new sparse file.
+    ///
+    /// # Errors
+    /// Any error ends the check with [`super::FlawKind::NotWritten`].
+    fn zeros(&self, range: Range<u64>) -> io::Result<()> {
+        let _ = range;
         Ok(())
     }
 
-    /// Forgets what was collected.
-    pub(crate) fn clear(&mut self) {
-        self.bytes.clear();
+    /// All of the disk came, and its stream was found whole. Called once, last, and never after an error.
+    ///
+    /// # Errors
+    /// Any error ends the check with [`super::FlawKind::NotWritten`].
+    fn finish(&self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Finds the ranges of zeros between units that come nearly in order.
+pub(crate) struct Gaps {
+    window: Window,
+    /// Byte up to which all is written or told.
+    reached: u64,
+    found: Vec<Range<u64>>,
+}
+
+impl Default for Gaps {
+    fn default() -> Gaps {
+        Gaps {
+            window: Window::new(WINDOW),
+            reached: 0,
+            found: Vec::new(),
+        }
+    }
+}
+
+impl Gaps {
+    /// A unit that is not all zero came.
+    pub(crate) fn unit(&mut self, unit: u64) {
+        let Gaps {
+            window,
+            reached,
+            found,
+        } = self;
+        window.insert(unit, |left| pass(reached, found, left));
     }
 
-    /// Writes what was collected, up to the end of the disk.
-    pub(crate) fn flush(&mut self) -> io::Result<()> {
-        let room = (self.capacity - self.start).min(self.bytes.len() as u64) as usize;
-        if room > 0 {
-            self.sink.write_at(self.start, &self.bytes[..room])?;
+    /// The ranges in which no unit can come any more, each told once.
+    pub(crate) fn take(&mut self) -> Vec<Range<u64>> {
+        std::mem::take(&mut self.found)
+    }
+
+    /// The ranges that are left on a disk of so many bytes.
+    pub(crate) fn finish(mut self, capacity: u64) -> Vec<Range<u64>> {
+        let Gaps {
+            window,
+            reached,
+            found,
+        } = &mut self;
+        window.drain(|left| pass(reached, found, left));
+        if *reached < capacity {
+            found.push(*reached..capacity);
         }
-        self.bytes.clear();
-        Ok(())
+        self.found
+    }
+}
+
+fn pass(reached: &mut u64, found: &mut Vec<Range<u64>>, unit: u64) {
+    if *reached < unit * UNIT {
+        found.push(*reached..unit * UNIT);
+    }
+    *reached = (unit + 1) * UNIT;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gaps_are_all_that_is_not_a_unit_each_once() {
+        let mut gaps = Gaps::default();
+        let mut found = Vec::new();
+        for unit in [3, 1, 2, 20_000, 19_999] {
+            gaps.unit(unit);
+            found.append(&mut gaps.take());
+        }
+        found.append(&mut gaps.finish(20_001 * UNIT + 512));
+        let end = 20_001 * UNIT;
+        assert_eq!(found, [0..UNIT, 4 * UNIT..19_999 * UNIT, end..end + 512]);
     }
 }

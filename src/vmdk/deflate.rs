@@ -33,11 +33,12 @@ pub(crate) struct Deflater {
     compressor: Compressor,
     size: u64,
     raw: Vec<u8>,
+    hash: bool,
 }
 
 impl Deflater {
-    /// For a disk of `size` bytes.
-    pub(crate) fn new(compression: Compression, size: u64) -> Deflater {
+    /// For a disk of `size` bytes; with `hash`, units have their SHA-256.
+    pub(crate) fn new(compression: Compression, size: u64, hash: bool) -> Deflater {
         let level = match compression {
             Compression::Fast => 1,
             Compression::Balanced => 3,
@@ -48,6 +49,7 @@ impl Deflater {
                 CompressionLvl::new(level).expect("libdeflate has levels 0 to 12"),
             ),
             size,
+            hash,
             raw: vec![0; PIECE as usize],
         }
     }
@@ -88,7 +90,9 @@ impl Deflater {
             out[GRAIN_MARKER_BYTES + size..end].fill(0);
             packed.used += end;
             packed.grains.push((unit, sector));
-            packed.units.push((unit, Sha256::digest(raw).into()));
+            if self.hash {
+                packed.units.push((unit, Sha256::digest(raw).into()));
+            }
             packed.populated += UNIT.min(self.size.next_multiple_of(SECTOR) - unit * UNIT);
         }
         Ok(())

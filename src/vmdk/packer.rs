@@ -173,8 +173,8 @@ impl Packer {
         };
         for _ in 0..threads {
             let shared = Arc::clone(&packer.shared);
-            let compression = options.compression;
-            let body = move || work(&shared, Deflater::new(compression, size));
+            let (compression, hash) = (options.compression, options.content_digest);
+            let body = move || work(&shared, Deflater::new(compression, size, hash));
             packer
                 .threads
                 .push((options.spawn)("vmdk-encode", Box::new(body))?);

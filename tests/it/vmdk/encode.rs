@@ -49,11 +49,18 @@ fn encode(options: &EncodeOptions, raw: &[u8]) -> (Vec<u8>, Encoded) {
     encode_from(options, Memory(raw.to_vec()), raw.len() as u64)
 }
 
+fn digested() -> EncodeOptions {
+    EncodeOptions {
+        content_digest: true,
+        ..EncodeOptions::default()
+    }
+}
+
 #[test]
 fn what_is_encoded_is_whole_and_normal_and_holds_the_disk() {
     for length in [1, 512, 513, 65536, 65537, 1 << 20, 5_268_480, 40 << 20] {
         let raw = mixed(length);
-        let (stream, encoded) = encode(&EncodeOptions::default(), &raw);
+        let (stream, encoded) = encode(&digested(), &raw);
         let facts = check(&stream).unwrap();
         assert!(facts.normal, "{length} bytes");
         assert_eq!(facts.layout, Layout::End);
@@ -61,7 +68,7 @@ fn what_is_encoded_is_whole_and_normal_and_holds_the_disk() {
             facts.content_digest,
             Some(Disk::from_raw(&raw).content_digest())
         );
-        assert_eq!(encoded.content_digest, facts.content_digest.unwrap());
+        assert_eq!(encoded.content_digest, facts.content_digest);
         assert_eq!(
             (encoded.length, encoded.capacity),
             (facts.length, facts.capacity)
@@ -137,10 +144,10 @@ impl DiskSource for Sparse {
 fn holes_are_not_read() {
     let size = 62 << 40;
     let places = [5 << 40, size - 1];
-    let (stream, encoded) = encode_from(&EncodeOptions::default(), Sparse(places), size);
+    let (stream, encoded) = encode_from(&digested(), Sparse(places), size);
     let facts = check(&stream).unwrap();
     assert_eq!((facts.grains, facts.capacity), (2, size));
-    assert_eq!(Some(encoded.content_digest), facts.content_digest);
+    assert_eq!(encoded.content_digest, facts.content_digest);
 }
 
 #[test]
