@@ -6,6 +6,7 @@ mod disk;
 mod encode;
 mod limits;
 mod malformed;
+mod normalize;
 mod peers;
 mod robust;
 mod shapes;

@@ -21,7 +21,7 @@ fn run(package: &str, program: &str, arguments: &[&str]) {
     );
 }
 
-fn qemu_img(raw: &Path, vmdk: &Path) {
+pub fn qemu_img(raw: &Path, vmdk: &Path) {
     let format = [
         "convert",
         "-f",
@@ -39,7 +39,7 @@ fn qemu_img(raw: &Path, vmdk: &Path) {
     );
 }
 
-fn vmdkstream(raw: &Path, vmdk: &Path) {
+pub fn vmdkstream(raw: &Path, vmdk: &Path) {
     let script = "import sys; from VMDKstream import convert_to_stream; convert_to_stream(sys.argv[1], sys.argv[2])";
     let paths = [raw.to_str().unwrap(), vmdk.to_str().unwrap()];
     run(
@@ -84,7 +84,7 @@ pub fn mixed(length: usize) -> Vec<u8> {
 }
 
 /// Has a raw image encoded by `writer`, and checks what it wrote.
-fn encoded(raw: &[u8], writer: fn(&Path, &Path)) -> Vec<u8> {
+pub fn encoded(raw: &[u8], writer: fn(&Path, &Path)) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let (image, vmdk) = (
         directory.path().join("disk.raw"),
