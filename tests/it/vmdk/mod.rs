@@ -1,5 +1,6 @@
 //! The check of stream-optimized VMDKs.
 
+mod convert;
 mod corpus;
 mod decode;
 mod disk;

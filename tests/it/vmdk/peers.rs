@@ -50,7 +50,7 @@ pub fn vmdkstream(raw: &Path, vmdk: &Path) {
 }
 
 /// Bytes that look random and are the same on every run.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;
