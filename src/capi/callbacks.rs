@@ -2,14 +2,15 @@
 
 use super::guard::outward;
 use super::service::{
-    VMDK_SERVICE_EXISTS, VMDK_SERVICE_NO_SPACE, VMDK_SERVICE_NOT_FOUND, vmdk_backup_request,
-    vmdk_service_callbacks,
+    VMDK_FORMAT_RAW, VMDK_FORMAT_STREAM, VMDK_SERVICE_EXISTS, VMDK_SERVICE_NO_SPACE,
+    VMDK_SERVICE_NOT_FOUND, vmdk_backup_request, vmdk_service_callbacks,
 };
 use super::text::{invalid, path_to_c, to_c};
 use crate::error::{Error, Kind, Result};
-use crate::service::{BackupReader, BackupRequest, BackupService, BackupWriter, Staging};
+use crate::service::{BackupReader, BackupRequest, BackupService, BackupWriter, Format, Staging};
 use bytes::Bytes;
 use std::ffi::{CString, c_void};
+use std::ops::Range;
 use std::path::Path;
 use std::ptr;
 
@@ -49,15 +50,20 @@ impl CallbackService {
             close,
             backup_file,
             restore_file,
+            write_at,
+            write_zeros,
+            read_at,
+            next_data,
         } = table;
         let by_file = backup_file.is_some() || restore_file.is_some();
-        let by_stream = write.is_some() || read.is_some();
-        let writes = write.is_some() || backup_file.is_some();
-        let reads = read.is_some() || restore_file.is_some();
+        let raw = write_at.is_some() || read_at.is_some();
+        let by_stream = write.is_some() || read.is_some() || raw;
+        let writes = write.is_some() || write_at.is_some() || backup_file.is_some();
+        let reads = read.is_some() || read_at.is_some() || restore_file.is_some();
         let rules = [
             (
                 writes || reads,
-                "write, read, backup_file and restore_file are all NULL",
+                "write, write_at, read, read_at, backup_file and restore_file are all NULL",
             ),
             (
                 !(by_file && by_stream),
@@ -66,7 +72,7 @@ impl CallbackService {
             (write.is_none() || create.is_some(), "write needs create"),
             (
                 create.is_none() || writes,
-                "create needs write or backup_file",
+                "create needs write, write_at or backup_file",
             ),
             (
                 create.is_some() == commit.is_some() && create.is_some() == abort.is_some(),
@@ -77,7 +83,23 @@ impl CallbackService {
                 "set_metadata needs create",
             ),
             (read.is_none() || open.is_some(), "read needs open"),
-            (open.is_none() || reads, "open needs read or restore_file"),
+            (
+                open.is_none() || reads,
+                "open needs read, read_at or restore_file",
+            ),
+            (
+                write_at.is_none() || create.is_some(),
+                "write_at needs create",
+            ),
+            (
+                write_zeros.is_none() || write_at.is_some(),
+                "write_zeros needs write_at",
+            ),
+            (read_at.is_none() || open.is_some(), "read_at needs open"),
+            (
+                next_data.is_none() || read_at.is_some(),
+                "next_data needs read_at",
+            ),
             (
                 open.is_some() == close.is_some(),
                 "open and close need each other",
@@ -124,6 +146,11 @@ impl BackupService for CallbackService {
                 backup_id: backup_id.as_ptr(),
                 volume_id: volume_id.as_ptr(),
                 capacity: request.capacity,
+                format: match request.format {
+                    Format::Stream => VMDK_FORMAT_STREAM,
+                    Format::Raw => VMDK_FORMAT_RAW,
+                },
+                reserved: 0,
             };
             // SAFETY: the request, its strings and the output are valid during the call.
             let returned =
@@ -187,6 +214,32 @@ impl BackupWriter for CallbackWriter<'_> {
             )
         });
         outcome("write", returned)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &Bytes) -> Result<()> {
+        let write_at = self.table.write_at.ok_or_else(|| lacking("write_at"))?;
+        // SAFETY: `writer` is what create made; the bytes are valid during the call.
+        let returned = outward(|| unsafe {
+            write_at(
+                self.table.user_data,
+                self.writer,
+                offset,
+                bytes.as_ptr().cast(),
+                bytes.len(),
+            )
+        });
+        outcome("write_at", returned)
+    }
+
+    fn zeros(&mut self, range: Range<u64>) -> Result<()> {
+        let Some(write_zeros) = self.table.write_zeros else {
+            return Ok(());
+        };
+        let (offset, length) = (range.start, range.end - range.start);
+        // SAFETY: `writer` is what create made.
+        let returned =
+            outward(|| unsafe { write_zeros(self.table.user_data, self.writer, offset, length) });
+        outcome("write_zeros", returned)
     }
 
     fn write_file(&mut self, path: &Path) -> Result<()> {
@@ -318,6 +371,53 @@ impl BackupReader for CallbackReader<'_> {
             ));
         }
         Ok(length)
+    }
+
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let read_at = self.table.read_at.ok_or_else(|| lacking("read_at"))?;
+        // SAFETY: `reader` is what open made; the buffer has as many bytes as is said.
+        let returned = outward(|| unsafe {
+            read_at(
+                self.table.user_data,
+                self.reader,
+                offset,
+                buffer.as_mut_ptr().cast(),
+                buffer.len(),
+            )
+        });
+        outcome("read_at", returned)
+    }
+
+    fn next_data(&mut self, offset: u64) -> Result<Option<Range<u64>>> {
+        let Some(next_data) = self.table.next_data else {
+            return Ok((offset < self.length).then_some(offset..self.length));
+        };
+        let (mut start, mut length) = (0, 0);
+        // SAFETY: `reader` is what open made; the outputs are valid during the call.
+        let returned = outward(|| unsafe {
+            next_data(
+                self.table.user_data,
+                self.reader,
+                offset,
+                &mut start,
+                &mut length,
+            )
+        });
+        outcome("next_data", returned)?;
+        if length == 0 {
+            return Ok(None);
+        }
+        match start.checked_add(length) {
+            Some(end) if start >= offset && end <= self.length => Ok(Some(start..end)),
+            _ => Err(Error::new(
+                Kind::Service,
+                format!(
+                    "the service's next_data callback says {length} bytes at {start}, asked from \
+                     {offset} of {}",
+                    self.length
+                ),
+            )),
+        }
     }
 
     fn read_file(&mut self, path: &Path) -> Result<()> {

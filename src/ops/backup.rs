@@ -1,6 +1,6 @@
 //! A volume's disk goes out of vSphere into a backup service.
 
-use super::export::{Export, Held};
+use super::export::{Export, Held, Into};
 use super::metadata::{self, Metadata, SourceRecord, StreamRecord, Times, VolumeRecord};
 use super::operation::Operation;
 use super::temporary::Temporary;
@@ -9,7 +9,7 @@ use super::watch::Watch;
 use super::{Common, Summary, validate_backup_id};
 use crate::client::Client;
 use crate::error::{Context, Error, Kind, Phase, Result};
-use crate::service::{BackupRequest, BackupService, BackupWriter, Staging};
+use crate::service::{BackupRequest, BackupService, BackupWriter, Format, Staging};
 use crate::slab::{SLABS, SlabPool};
 use crate::vmdk::{Facts, Level};
 use crate::volume::{AdapterType, DiskType, Volume};
@@ -53,6 +53,7 @@ pub fn backup_volume(
         volume,
         backup_id: options.backup_id,
         staging,
+        format: common.format,
         temp_dir: common.temp_dir,
         stall: common.stall_timeout.unwrap_or(super::STALL_TIMEOUT),
         level: common.level.unwrap_or_default(),
@@ -79,6 +80,7 @@ struct Backup<'a> {
     volume: &'a Volume,
     backup_id: String,
     staging: Staging,
+    format: Format,
     temp_dir: Option<std::path::PathBuf>,
     stall: std::time::Duration,
     level: Level,
@@ -119,6 +121,7 @@ impl<'a> Backup<'a> {
                 backup_id: &self.backup_id,
                 volume_id: self.volume.id.as_deref().unwrap_or(self.volume.label()),
                 capacity,
+                format: self.format,
             })
             .context("create it in the service")
     }
@@ -220,21 +223,30 @@ impl<'a> Backup<'a> {
         let mut pauses = op.pauses();
         let mut held = Held::Nothing;
         let (facts, temporary) = loop {
-            let attempt = match self.staging {
-                Staging::Stream => {
-                    if matches!(held, Held::Other) {
-                        // The service holds what cannot be completed: it gets to forget it first.
-                        drop(writer);
-                        writer = self.begin(disk.capacity)?;
-                        held = Held::Nothing;
-                    }
+            if matches!(held, Held::Other) {
+                // The service holds what cannot be completed: it gets to forget it first.
+                drop(writer);
+                writer = self.begin(disk.capacity)?;
+                held = Held::Nothing;
+            }
+            let attempt = match (self.format, self.staging) {
+                (Format::Raw, _) => {
+                    held = Held::Other;
+                    let into = Into::Raw(writer.as_mut());
+                    let facts = export.transfer(op, into, &mut self.summary.notices);
+                    facts.map(|facts| (facts, None))
+                }
+                (Format::Stream, Staging::Stream) => {
                     let mut sink =
                         |slab: Bytes| writer.write(&slab).context("write to the service");
-                    export
-                        .transfer(op, &mut held, &mut self.summary.notices, &mut sink)
-                        .map(|facts| (facts, None))
+                    let into = Into::Stream {
+                        held: &mut held,
+                        sink: &mut sink,
+                    };
+                    let facts = export.transfer(op, into, &mut self.summary.notices);
+                    facts.map(|facts| (facts, None))
                 }
-                Staging::File => self
+                (Format::Stream, Staging::File) => self
                     .export_to_file(op, backing, &export)
                     .map(|(facts, temporary)| (facts, Some(temporary))),
             };
@@ -292,9 +304,11 @@ impl<'a> Backup<'a> {
     ) -> Result<(Facts, Temporary)> {
         let temporary = self.temporary(op, backing, export.disk)?;
         let mut file = temporary.writer()?;
-        let notices = &mut self.summary.notices;
-        let mut sink = |slab: Bytes| file.write(&slab);
-        let facts = export.transfer(op, &mut Held::Nothing, notices, &mut sink)?;
+        let into = Into::Stream {
+            held: &mut Held::Nothing,
+            sink: &mut |slab| file.write(&slab),
+        };
+        let facts = export.transfer(op, into, &mut self.summary.notices)?;
         file.finish()?;
         Ok((facts, temporary))
     }
@@ -363,7 +377,7 @@ impl<'a> Backup<'a> {
                     .cloned()
                     .collect(),
             },
-            stream: StreamRecord::of(facts),
+            stream: StreamRecord::of(facts, self.format),
             source: SourceRecord {
                 product: format!("{} {}", about.name, about.version),
                 server_uuid: about.instance_uuid.clone(),

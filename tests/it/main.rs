@@ -9,6 +9,7 @@ mod floors;
 mod header;
 mod peer;
 mod peers;
+mod raw;
 mod recover;
 mod refusals;
 mod retries;
