@@ -1,7 +1,7 @@
 //! Signals, forks and limits of the program that the library lives in.
 
 use super::agent::{Agent, Ended};
-use super::site::{Job, Site, jobs};
+use super::site::{Job, Site, job};
 use crate::stage::{C99, compile};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -10,10 +10,7 @@ use std::time::Duration;
 use vsphere_sim::{DataTrouble, Gate, Trouble};
 
 fn restore() -> Job {
-    let found = jobs()
-        .into_iter()
-        .find(|(label, _)| label == "restore/stream");
-    found.unwrap().1
+    job("restore/stream")
 }
 
 fn host(site: &Site, arguments: &[&str]) -> Agent {

@@ -49,6 +49,12 @@ pub fn jobs() -> Vec<(String, Job)> {
     jobs
 }
 
+/// The operation of that label.
+pub fn job(label: &str) -> Job {
+    let found = jobs().into_iter().find(|(known, _)| known == label);
+    found.unwrap_or_else(|| panic!("there is no job {label}")).1
+}
+
 pub const RECOVER: Job = Job {
     operation: "recover",
     staging: "stream",
