@@ -1,6 +1,6 @@
 //! Every system call of an operation failing in turn, and SIGKILL at system calls anywhere.
 
-use super::site::{Job, Site, job, jobs};
+use super::site::{Job, RECOVER, Site, job, jobs};
 use super::strace::{count, trace};
 use super::walk::{Outcome, Point, Struck, replayed, walk};
 use std::collections::BTreeMap;
@@ -55,7 +55,7 @@ fn fail(job: &Job, call: &str, error: &str, nth: u32) -> Outcome {
     }
     site.holds_old_or_new(job)?;
     site.let_leases_run_out();
-    let told = site.recover(1)?;
+    let told = site.recover(&RECOVER, 1)?;
     let failed = told[0].said.lines().find(|line| line.starts_with("failed"));
     if let Some(failed) = failed {
         return Err(format!("recovery: {failed}; after {}", ended.said));

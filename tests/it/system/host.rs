@@ -1,7 +1,7 @@
 //! Signals, forks and limits of the program that the library lives in.
 
 use super::agent::{Agent, Ended};
-use super::site::{Job, Site, job};
+use super::site::{Job, RECOVER, Site, job};
 use crate::stage::{C99, compile};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -49,7 +49,7 @@ fn a_peer_that_resets_raises_no_sigpipe() {
         let ended = Agent::start(&site, &restore()).wait().unwrap();
         ended.succeeded().unwrap();
         site.let_leases_run_out();
-        site.recover(1).unwrap();
+        site.recover(&RECOVER, 1).unwrap();
         site.holds_at_rest(&restore()).unwrap();
     }
 }

@@ -77,6 +77,8 @@ fn die(site: &Site, job: &Job, rule: Rule, gate: &Gate) -> Result<Option<Ended>,
     let begun = Instant::now();
     while !gate.wait_for_arrival(GLANCE) {
         if agent.ended()?.is_some() {
+            // Nobody else is to come to the gate.
+            site.scene.sim.faults().clear();
             return agent.wait().map(Some);
         }
         if begun.elapsed() > LIMIT {
@@ -99,7 +101,7 @@ fn strike(job: &Job, moment: Moment, (recoveries, lost_journal): (usize, bool)) 
         return Ok(Struck::No);
     }
     if matches!(moment, Moment::Task(_)) {
-        site.recover(recoveries)?;
+        site.recover(&RECOVER, recoveries)?;
         site.holds_old_or_new(job)?;
         gate.open();
         site.let_tasks_end()?;
