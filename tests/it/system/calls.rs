@@ -1,6 +1,7 @@
 //! Every system call of an operation failing in turn, and SIGKILL at system calls anywhere.
 
-use super::site::{Job, RECOVER, Site, job, jobs};
+use super::job::{Job, RECOVER, job, jobs};
+use super::site::Site;
 use super::strace::{count, trace};
 use super::walk::{Outcome, Point, Struck, replayed, walk};
 use std::collections::BTreeMap;

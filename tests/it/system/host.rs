@@ -1,7 +1,8 @@
 //! Signals, forks and limits of the program that the library lives in.
 
 use super::agent::{Agent, Ended};
-use super::site::{Job, RECOVER, Site, job};
+use super::job::{Job, RECOVER, job};
+use super::site::Site;
 use crate::stage::{C99, compile};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;

@@ -1,7 +1,8 @@
 //! SIGKILL at every call, task and piece of data of an operation, then recovery in a new process.
 
 use super::agent::{Agent, Ended, LIMIT};
-use super::site::{Job, RECOVER, Site, job, jobs};
+use super::job::{Job, RECOVER, job, jobs};
+use super::site::Site;
 use super::walk::{Outcome, Point, Struck, replayed, walk};
 use std::time::{Duration, Instant};
 use vsphere_sim::{At, DataTrouble, Gate, Rule, Trouble};

@@ -1,7 +1,8 @@
 //! `strace` at a running agent: it counts system calls, lets one fail, or kills at one.
 
 use super::agent::{Agent, Ended, LIMIT};
-use super::site::{Job, Site};
+use super::job::Job;
+use super::site::Site;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
