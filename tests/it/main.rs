@@ -3,6 +3,7 @@
 mod capi;
 mod capi_operations;
 mod examples;
+mod faults;
 mod fixture;
 mod floors;
 mod header;
