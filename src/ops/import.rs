@@ -136,7 +136,8 @@ impl<'a> Restore<'a> {
         }
 
         op.enter(Phase::Verify, 0)?;
-        let manifest = op.run(lease.manifest())?;
+        let manifest = op.run(lease.manifest());
+        let manifest = manifest.map_err(|error| op.explain_lease(&lease, error))?;
         let log = op.log().clone();
         compare_manifest(&manifest, "", &facts, &mut self.summary.notices, &log)?;
         op.settle(lease.complete())?;

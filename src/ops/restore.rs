@@ -186,7 +186,14 @@ impl Restore<'_> {
         let made = op.settle(backing::describe(session, imported.vm.clone()));
         let made = match (adopted, made) {
             (_, Ok(made)) if made.extra(tag::OPERATION).is_none() => made,
-            (Err(error), _) | (Ok(()), Err(error)) => return Err(error),
+            (Err(error), _) => return Err(error),
+            (Ok(()), Err(error)) => {
+                // It is the backing now, and not to be taken away.
+                self.adopted(&imported);
+                let notice = format!("the new backing could not be looked at: {error}");
+                self.summary.notices.push(notice);
+                return Ok(());
+            }
             (Ok(()), Ok(made)) => {
                 return Err(Error::new(
                     Kind::Fault,
@@ -194,9 +201,7 @@ impl Restore<'_> {
                 ));
             }
         };
-        self.undo.keep_vm();
-        self.summary.backing = imported.vm.value.clone();
-        self.summary.backing_created = true;
+        self.adopted(&imported);
         let id_kept = volume.id.is_none() || same_uuid(&made.instance_uuid, &volume.id);
         if made.name != volume.name || !id_kept {
             self.summary.notices.push(format!(
@@ -205,5 +210,11 @@ impl Restore<'_> {
             ));
         }
         Ok(())
+    }
+
+    fn adopted(&mut self, imported: &Imported) {
+        self.undo.keep_vm();
+        self.summary.backing = imported.vm.value.clone();
+        self.summary.backing_created = true;
     }
 }
