@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex};
 use verdict::Verdict;
 
 /// Points that `cargo test` walks.
-const SAMPLE: usize = 500;
+const SAMPLE: usize = 400;
 /// Points after which a simulator is replaced: it forgets nothing, and gets slower.
 const POINTS_A_STAGE: usize = 150;
 const THREADS: usize = 2;
@@ -48,6 +48,9 @@ impl Tally {
                 return;
             }
             Ok(Verdict::Held { succeeded, left }) => {
+                if left {
+                    println!("LEFT {point} {succeeded}");
+                }
                 row[usize::from(!succeeded)] += 1;
                 row[2] += usize::from(left);
             }
@@ -63,7 +66,8 @@ impl Tally {
 /// Which of all points are run.
 enum Choice {
     All,
-    Sample,
+    /// So many, from all over.
+    Sample(usize),
     Only(String),
 }
 
@@ -73,7 +77,8 @@ impl Choice {
             Ok(name) if !name.is_empty() => Choice::Only(name),
             _ => match std::env::var("VMDK_FAULTS").as_deref() {
                 Ok("full") => Choice::All,
-                _ => Choice::Sample,
+                Ok(count) => Choice::Sample(count.parse().unwrap()),
+                Err(_) => Choice::Sample(SAMPLE),
             },
         }
     }
@@ -89,12 +94,12 @@ impl Choice {
                 };
                 points.into_iter().filter(wanted).collect()
             }
-            Choice::Sample => {
+            Choice::Sample(count) => {
                 let mut points = points;
                 points.retain(|point| !point.fault.is_slow());
                 // The same each time, and from all over: ordered by a digest of the name.
                 points.sort_by_cached_key(|point| spread(&point.to_string()));
-                points.truncate(SAMPLE);
+                points.truncate(*count);
                 points.sort_by_cached_key(|point| point.setting.to_string());
                 points
             }
@@ -130,7 +135,13 @@ fn on_threads<J: Send, T: Send>(jobs: Vec<J>, work: impl Fn(J) -> T + Sync) -> V
 
 fn walk(choice: &Choice) -> Tally {
     let original = Arc::new(stage::Original::make());
-    let settings = Setting::all();
+    let mut settings = Setting::all();
+    if let Choice::Only(name) = choice {
+        let about = |setting: &Setting| name.starts_with(&setting.to_string());
+        if settings.iter().any(about) {
+            settings.retain(about);
+        }
+    }
     let derived = on_threads(settings, |setting| {
         let mut stage = Stage::new(setting, &original);
         point::derive(setting, &stage.rehearse())
@@ -183,7 +194,7 @@ fn every_fault_at_every_point_ends_in_old_or_new_and_leaves_nothing() {
     assert_eq!(tally.violations, [""; 0]);
     match choice {
         Choice::Only(name) => assert!(tally.points > 0, "there is no point {name}"),
-        Choice::Sample => assert!(tally.points > SAMPLE * 9 / 10, "{} points", tally.points),
+        Choice::Sample(count) => assert!(tally.points * 10 > count * 9, "{} points", tally.points),
         Choice::All => assert!(tally.points > 3000, "only {} points", tally.points),
     }
     assert!(

@@ -24,14 +24,19 @@ pub fn allow(point: &Point, attempt: &Attempt) -> Result<(), String> {
 /// Kinds of errors that tell of the fault.
 fn kinds(point: &Point) -> Vec<Kind> {
     match point.fault {
+        // The lease that nobody heard of keeps the backing busy.
+        _ if hides_lease(point) && point.setting.patient => {
+            vec![Kind::InvalidState, Kind::Connection, Kind::Fault]
+        }
         Fault::Refused(fault) | Fault::RefusedAfter(fault) => vec![of_fault(fault)],
         Fault::ReplyLost | Fault::Close | Fault::Reset => vec![Kind::Connection],
         Fault::Truncated | Fault::Html => vec![Kind::Fault],
         Fault::Status(status) | Fault::StatusAfter(status) => vec![of_status(status)],
         Fault::Held => vec![],
         Fault::LoseSession => vec![Kind::Connection, Kind::Auth, Kind::NotFound],
-        Fault::LeaseError => vec![Kind::Fault, Kind::Connection],
-        Fault::Data(cut) => of_cut(cut),
+        // A lease that has failed cannot be completed, and that is all its server says then.
+        Fault::LeaseError => vec![Kind::Fault, Kind::Connection, Kind::InvalidState],
+        Fault::Data(cut) => of_cut(cut, !point.setting.is_backup()),
         Fault::OtherCertificate => vec![Kind::Tls],
         Fault::Service(Callback::Ends) => vec![Kind::Corrupt],
         Fault::Service(Callback::Blocks) => vec![Kind::Fault, Kind::Connection, Kind::NotFound],
@@ -61,13 +66,19 @@ fn of_status(status: u16) -> Kind {
     }
 }
 
-fn of_cut(cut: Cut) -> Vec<Kind> {
+fn of_cut(cut: Cut, import: bool) -> Vec<Kind> {
     match cut {
         Cut::Close | Cut::Reset | Cut::LengthTooLong => vec![Kind::Connection, Kind::Corrupt],
         Cut::Stall => vec![Kind::Stalled],
+        // The receiver of an import finds it, and says so in words of its own.
+        Cut::Flip if import => vec![Kind::Fault],
         Cut::End | Cut::Flip | Cut::TooLong | Cut::LengthTooShort => vec![Kind::Corrupt],
         Cut::Answer(status) => vec![of_status(status), Kind::Connection],
         Cut::LeaseError(fault) => vec![of_fault(fault), Kind::Connection],
+        // The receiver stores under a lease that it does not find any more.
+        Cut::LoseSession if import => {
+            vec![Kind::Connection, Kind::Auth, Kind::NotFound, Kind::Fault]
+        }
         Cut::LoseSession => vec![Kind::Connection, Kind::Auth, Kind::NotFound],
     }
 }
@@ -83,10 +94,22 @@ fn must_fail(point: &Point) -> bool {
 
 /// What does no harm to anybody.
 fn must_succeed(point: &Point) -> bool {
-    matches!(
-        point.fault,
-        Fault::Held | Fault::Service(Callback::Short) | Fault::Refused("NotAuthenticated")
-    )
+    match (point.fault, &point.place) {
+        (Fault::Held | Fault::Service(Callback::Short), _) => true,
+        // A session that was lost is replaced; there is none yet before these.
+        (Fault::Refused("NotAuthenticated"), Place::Call(method, _)) => {
+            !["RetrieveServiceContent", "Login"].contains(&method.as_str())
+        }
+        _ => false,
+    }
+}
+
+/// Whether a lease was granted and its name lost.
+fn hides_lease(point: &Point) -> bool {
+    let Place::Call(method, _) = &point.place else {
+        return false;
+    };
+    point.fault.hides_effect() && ["ExportVm", "ImportVApp"].contains(&method.as_str())
 }
 
 /// Whether something may be left to recovery.

@@ -7,6 +7,9 @@ use std::cell::{Cell, RefCell};
 use vmdk_backup::error::{Error, Kind, Result};
 use vmdk_backup::service::{BackupReader, BackupRequest, BackupService, BackupWriter};
 
+/// What a read is called that finds the end.
+pub const AT_END: &str = "read-at-end";
+
 /// Which call goes wrong.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Wrong {
@@ -143,7 +146,15 @@ impl BackupReader for Reader<'_> {
             }
             Some(Callback::Ends) => Ok(0),
             Some(Callback::TooMuch) => Ok(buffer.len() + 1),
-            Some(Callback::Blocks) | None => self.inner.read(buffer),
+            Some(Callback::Blocks) | None => {
+                let read = self.inner.read(buffer)?;
+                if read == 0
+                    && let Some(name) = self.service.calls.borrow_mut().last_mut()
+                {
+                    *name = AT_END;
+                }
+                Ok(read)
+            }
         }
     }
 }

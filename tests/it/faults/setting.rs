@@ -28,6 +28,7 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// Every work streamed, once and patiently; what differs on the other ways, there.
     pub fn all() -> Vec<Setting> {
         let mut all = Vec::new();
         for work in [
@@ -37,16 +38,25 @@ impl Setting {
             Work::RestoreExisting,
             Work::RestoreConverted,
         ] {
-            for esxi in [false, true] {
-                for staging in [Staging::Stream, Staging::File] {
-                    for patient in [false, true] {
-                        all.push(Setting {
-                            work,
-                            esxi,
-                            staging,
-                            patient,
-                        });
-                    }
+            let common = matches!(
+                work,
+                Work::Backup | Work::RestoreNew | Work::RestoreExisting
+            );
+            for (esxi, staging, patient, is_taken) in [
+                (false, Staging::Stream, false, true),
+                (false, Staging::Stream, true, true),
+                (false, Staging::File, false, true),
+                (false, Staging::File, true, common),
+                (true, Staging::Stream, false, common),
+                (true, Staging::File, true, common),
+            ] {
+                if is_taken {
+                    all.push(Setting {
+                        work,
+                        esxi,
+                        staging,
+                        patient,
+                    });
                 }
             }
         }

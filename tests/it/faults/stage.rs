@@ -13,6 +13,7 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
+use tempfile::TempDir;
 use vmdk_backup::client::{Client, ConnectOptions};
 use vmdk_backup::error::{Error, Phase};
 use vmdk_backup::ops::{
@@ -41,6 +42,9 @@ pub struct Original {
     sha256: String,
     /// That of the disk when it was made larger.
     larger_sha256: String,
+    /// Other disks, of both sizes: what is replaced.
+    others: [PathBuf; 2],
+    _dir: TempDir,
 }
 
 impl Original {
@@ -57,11 +61,19 @@ impl Original {
         std::fs::copy(&scene.raw, &larger).unwrap();
         let file = OpenOptions::new().write(true).open(&larger).unwrap();
         file.set_len(LARGER).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let others = [CAPACITY, LARGER].map(|capacity| {
+            let path = dir.path().join(format!("{capacity}.raw"));
+            write_disk(&path, capacity, 99);
+            path
+        });
         Original {
             stream: kept.stream,
             metadata: kept.metadata,
             sha256: sha256(&scene.raw),
             larger_sha256: sha256(&larger),
+            others,
+            _dir: dir,
         }
     }
 }
@@ -105,9 +117,9 @@ impl Stage {
         let root = scene.dir.path();
         let (temp_dir, state_dir) = (root.join("temporary"), root.join("state"));
         std::fs::create_dir(&temp_dir).unwrap();
-        let old_raw = root.join("old.raw");
+        let larger = setting.work == Work::RestoreConverted;
+        let old_raw = original.others[usize::from(larger)].clone();
         if setting.replaces_disk() {
-            write_disk(&old_raw, scene.disk().capacity, 99);
             let key = scene.disk().key;
             scene.sim.load_disk(&scene.vm, key, &old_raw).unwrap();
         }

@@ -128,6 +128,8 @@ pub fn look(
 ) -> Result<Verdict, String> {
     if let Some(point) = point {
         if attempt.fired == 0 && !took_place(stage, point) {
+            quiet(stage);
+            clear_away(stage, before);
             return match &attempt.outcome {
                 Ok(_) => Ok(Verdict::Unreached),
                 Err(error) => Err(format!("nothing fired, and yet: {error}")),
@@ -231,7 +233,17 @@ fn contents(stage: &Stage, attempt: &Attempt, point: Option<&Point>) -> Result<(
     let now = stage.disk_digest();
     let replaced = stage.setting.replaces_disk() && succeeded;
     let expected = if replaced { &stage.new } else { &stage.old };
-    if now != *expected {
+    // Where nobody could see whether the disks were swapped, both are named, and neither is deleted.
+    let unclear = attempt.outcome.as_ref().is_err_and(|error| {
+        let named = |what| {
+            error
+                .left_behind()
+                .iter()
+                .any(|left| left.starts_with(what))
+        };
+        named("old disk") && named("restored disk")
+    });
+    if now != *expected && !(unclear && now == stage.new) {
         let what = match now == stage.new || now == stage.old {
             true => "the other one of old and new",
             false => "NEITHER OLD NOR NEW",
