@@ -3,6 +3,8 @@
 # make stage      the same, built fast, into target/stage, where the tests and examples find it
 # make demo       the main job from end to end, against a simulated vCenter
 # make test       all tests
+# make test-system   every kill, failing system call and host's trouble, of which make test takes a sample
+# make fuzz       each fuzzer for FUZZ_SECONDS (60)
 # make bench      peak memory for small and large volumes
 
 PREFIX ?= /usr/local
@@ -67,7 +69,7 @@ stage:
 	$(MAKE) install PROFILE=dev DESTDIR= PREFIX=$(abspath $(TARGET))/stage \
 	    LIBDIR=$(abspath $(TARGET))/stage/lib INCLUDEDIR=$(abspath $(TARGET))/stage/include
 
-.PHONY: demo demo-prefix bench test clean
+.PHONY: demo demo-prefix bench test test-system fuzz clean
 
 # Sets everything up and runs the main job from end to end.
 demo: demo-prefix
@@ -89,6 +91,18 @@ test:
 	tests/peers/setup.sh $(abspath $(TARGET))/peers
 	$(MAKE) stage
 	$(CARGO) test --workspace
+
+# Programs killed at each step and at random system calls, and with each system call failing.
+test-system:
+	tests/setup.sh test
+	VMDK_SYSTEM=full $(CARGO) test --test it -- system:: --nocapture --test-threads=1
+
+# Fuzzes whatever the library reads, FUZZ_SECONDS each of FUZZ_TARGETS; corpus and crashes are kept in target/fuzz.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?=
+fuzz:
+	tests/setup.sh fuzz
+	tests/fuzz/run $(abspath $(TARGET))/fuzz $(FUZZ_SECONDS) $(FUZZ_TARGETS)
 
 clean:
 	$(CARGO) clean

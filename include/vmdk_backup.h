@@ -585,6 +585,9 @@ typedef int32_t (*vmdk_progress_callback)(void *user_data,
                                           uint64_t done,
                                           uint64_t total);
 
+/// How much of a stream is proven. A later version may add numbers.
+typedef int32_t vmdk_check_level;
+
 /// How a backup is made.
 typedef struct vmdk_backup_options {
     /// sizeof(vmdk_backup_options).
@@ -607,6 +610,10 @@ typedef struct vmdk_backup_options {
     /// The operation ends as VMDK_STATUS_CANCELLED when it takes longer than this, in milliseconds;
     /// 0 = no limit. What must be undone then is.
     uint64_t deadline_ms;
+    /// How much of the stream is proven: VMDK_CHECK_...; 0 = all of it.
+    vmdk_check_level check_level;
+    /// Must be 0.
+    uint32_t reserved;
 } vmdk_backup_options;
 
 /// How a backup is restored.
@@ -629,6 +636,10 @@ typedef struct vmdk_restore_options {
     const vmdk_cancel *cancel;
     /// As in vmdk_backup_options.
     uint64_t deadline_ms;
+    /// As in vmdk_backup_options.
+    vmdk_check_level check_level;
+    /// Must be 0.
+    uint32_t reserved;
 } vmdk_restore_options;
 
 /// As the service wants it: by file where it has backup_file or restore_file, else streamed.
@@ -640,6 +651,15 @@ typedef struct vmdk_restore_options {
 /// By way of a temporary regular file in temp_dir, which only its owner may read and which is gone
 /// after the call.
 #define VMDK_STAGING_FILE 2
+
+/// Everything: structure, and every block inflated.
+#define VMDK_CHECK_FULL 0
+
+/// Digests, and the structure from header to end-of-stream marker, but no block is inflated.
+#define VMDK_CHECK_STRUCTURE 1
+
+/// Digests, header and descriptor only.
+#define VMDK_CHECK_DIGEST 2
 
 /// Backs up a volume's disk into a service, as a stream-optimized VMDK. A volume that has no
 /// backing is given an empty one of size_bytes first.
@@ -673,6 +693,42 @@ vmdk_status vmdk_restore_backup(const vmdk_client *client,
                                 const struct vmdk_restore_options *options,
                                 vmdk_summary *summary_out,
                                 vmdk_error **error_out);
+
+/* ---- verify -------------------------------------------------------------------------------- */
+
+/// How a backup is verified.
+typedef struct vmdk_verify_options {
+    /// sizeof(vmdk_verify_options).
+    size_t struct_size;
+    /// The name the backup was made under. Needed.
+    const char *backup_id;
+    /// As in vmdk_backup_options; used only where the service works on files.
+    const char *temp_dir;
+    /// As in vmdk_backup_options.
+    vmdk_check_level check_level;
+    /// Must be 0.
+    uint32_t reserved;
+    /// As in vmdk_backup_options.
+    vmdk_progress_callback progress;
+    /// As in vmdk_backup_options.
+    void *progress_user_data;
+    /// As in vmdk_backup_options.
+    const vmdk_cancel *cancel;
+    /// As in vmdk_backup_options.
+    uint64_t deadline_ms;
+} vmdk_verify_options;
+
+/// Reads a whole backup from a service and proves that it is a whole disk, and the one that its
+/// metadata records. Needs no server and changes nothing.
+///
+/// Blocks until all is done; the service's callbacks and progress run on the calling thread. On
+/// success *summary_out (NULL = not wanted) is written, without what is about a server. A backup
+/// that is damaged is VMDK_STATUS_CORRUPT, and the message says where. service is not NULL.
+VMDK_MUST_USE
+vmdk_status vmdk_verify_backup(const vmdk_service *service,
+                               const struct vmdk_verify_options *options,
+                               vmdk_summary *summary_out,
+                               vmdk_error **error_out);
 
 /* ---- recover ------------------------------------------------------------------------------- */
 

@@ -212,12 +212,22 @@ impl Error {
         self
     }
 
+    /// The phase it happened in; the innermost stays.
+    #[must_use]
+    pub fn in_phase(mut self, phase: Phase) -> Self {
+        self.0.phase.get_or_insert(phase);
+        self
+    }
+
     /// The phase and operation it happened in; the innermost of each stays.
     #[must_use]
-    pub fn during(mut self, phase: Phase, operation: &str) -> Self {
-        self.0.phase.get_or_insert(phase);
-        self.0.operation.get_or_insert_with(|| operation.to_owned());
-        self
+    pub fn during(self, phase: Phase, operation: &str) -> Self {
+        let mut error = self.in_phase(phase);
+        error
+            .0
+            .operation
+            .get_or_insert_with(|| operation.to_owned());
+        error
     }
 
     /// Replaces every text with what `redact` makes of it.

@@ -49,6 +49,8 @@ pub mod capi;
 pub mod client;
 pub mod error;
 pub mod file;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod log;
 pub mod ops;
 pub mod retry;

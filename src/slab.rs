@@ -3,8 +3,10 @@
 //! A producer takes a free slab, fills it and passes it on as [`Bytes`]; when the last clone is
 //! dropped, wherever that is, the slab is free again. A producer that finds none free waits.
 
+use crate::error::Result;
 use bytes::Bytes;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// What a slab holds: large enough that hand-overs cost nothing, small enough to stay in cache.
@@ -16,22 +18,29 @@ pub const SLABS: usize = 8;
 /// Hands out slabs. Cloning shares them.
 #[derive(Clone)]
 pub struct SlabPool {
-    free: Arc<Mutex<Vec<Vec<u8>>>>,
+    free: Arc<Free>,
     permits: Arc<Semaphore>,
+}
+
+/// The slabs that are free, and who waits for one without being a task.
+#[derive(Default)]
+struct Free {
+    slabs: Mutex<Vec<Vec<u8>>>,
+    freed: Condvar,
 }
 
 /// A slab being filled: at most [`SLAB_BYTES`].
 pub struct Slab {
     bytes: Vec<u8>,
-    free: Arc<Mutex<Vec<Vec<u8>>>>,
-    _permit: OwnedSemaphorePermit,
+    free: Arc<Free>,
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl SlabPool {
     /// A pool of `slabs`, allocated when first taken.
     pub fn new(slabs: usize) -> Self {
         SlabPool {
-            free: Arc::new(Mutex::new(Vec::with_capacity(slabs))),
+            free: Arc::default(),
             permits: Arc::new(Semaphore::new(slabs)),
         }
     }
@@ -42,12 +51,40 @@ impl SlabPool {
             Ok(permit) => permit,
             Err(_) => unreachable!("the semaphore is never closed"),
         };
-        let recycled = lock(&self.free).pop();
+        self.slab(permit)
+    }
+
+    /// Waits for a free slab, empty, on a thread that is not the I/O thread; `tick` runs at least
+    /// every `interval` meanwhile.
+    ///
+    /// # Errors
+    /// That of `tick`, which ends the wait.
+    pub fn wait(&self, interval: Duration, tick: &mut dyn FnMut() -> Result<()>) -> Result<Slab> {
+        loop {
+            let slabs = self.free.lock();
+            if let Ok(permit) = self.permits.clone().try_acquire_owned() {
+                drop(slabs);
+                return Ok(self.slab(permit));
+            }
+            let waited = self.free.freed.wait_timeout(slabs, interval);
+            drop(waited.unwrap_or_else(PoisonError::into_inner));
+            tick()?;
+        }
+    }
+
+    fn slab(&self, permit: OwnedSemaphorePermit) -> Slab {
+        let recycled = self.free.lock().pop();
         Slab {
             bytes: recycled.unwrap_or_else(|| Vec::with_capacity(SLAB_BYTES)),
             free: self.free.clone(),
-            _permit: permit,
+            permit: Some(permit),
         }
+    }
+}
+
+impl Free {
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.slabs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -96,12 +133,13 @@ impl Drop for Slab {
     fn drop(&mut self) {
         let mut bytes = std::mem::take(&mut self.bytes);
         bytes.clear();
-        lock(&self.free).push(bytes);
+        let mut slabs = self.free.lock();
+        slabs.push(bytes);
+        // Under the lock: whoever has just looked in vain waits already.
+        drop(self.permit.take());
+        drop(slabs);
+        self.free.freed.notify_one();
     }
-}
-
-fn lock(free: &Mutex<Vec<Vec<u8>>>) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
-    free.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
@@ -126,5 +164,22 @@ mod tests {
         assert_eq!(&part[..], b"bc");
         drop(part);
         assert!(take().unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_thread_waits_for_a_slab_and_looks_up_meanwhile() {
+        let pool = SlabPool::new(1);
+        let soon = Duration::from_millis(1);
+        let mut ticks = 0;
+        let mut held = Some(pool.wait(soon, &mut || Ok(())).unwrap().freeze());
+        let mut tick = || {
+            ticks += 1;
+            if ticks == 3 {
+                held = None;
+            }
+            Ok(())
+        };
+        pool.wait(soon, &mut tick).unwrap();
+        assert!(ticks >= 3);
     }
 }

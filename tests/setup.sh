@@ -1,9 +1,9 @@
 #!/bin/sh
 # Installs what the tests and the demo need beside Rust, or says what is missing.
-# Quick when all is there already. usage: tests/setup.sh demo | test
+# Quick when all is there already. usage: tests/setup.sh demo | test | fuzz
 set -eu
 
-job=${1:?usage: tests/setup.sh demo | test}
+job=${1:?usage: tests/setup.sh demo | test | fuzz}
 missing=
 
 # need PROGRAM PACKAGE: the Debian package is wanted when the program is not there.
@@ -19,8 +19,9 @@ need mkfs.ext4 e2fsprogs
 need objcopy binutils
 need curl curl
 need /usr/bin/time time
+[ "$job" = demo ] || need g++ g++
 if [ "$job" = test ]; then
-    need g++ g++
+    need strace strace
     need valgrind valgrind
     need python3 python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"

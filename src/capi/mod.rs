@@ -22,6 +22,7 @@ mod sized;
 mod status;
 mod summary;
 mod text;
+mod verify;
 mod version;
 mod volume;
 
@@ -34,5 +35,6 @@ pub use recover::*;
 pub use service::*;
 pub use status::*;
 pub use summary::*;
+pub use verify::*;
 pub use version::*;
 pub use volume::*;

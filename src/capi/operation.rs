@@ -8,11 +8,12 @@ use super::service::vmdk_service;
 use super::sized::{self, Growing, Output};
 use super::status::vmdk_status;
 use super::summary::vmdk_summary;
-use super::text::{self, LONGEST_NAME, LONGEST_PATH, handle, unknown};
+use super::text::{self, LONGEST_NAME, LONGEST_PATH, handle, invalid, unknown};
 use super::volume::{self, vmdk_volume};
 use crate::error::{Error, Kind, Result};
 use crate::ops::{self, BackupOptions, Common, Progress, RestoreOptions};
 use crate::service::Staging;
+use crate::vmdk::Level;
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 use std::ops::ControlFlow;
@@ -29,6 +30,16 @@ pub const VMDK_STAGING_STREAM: vmdk_staging = 1;
 /// By way of a temporary regular file in temp_dir, which only its owner may read and which is gone
 /// after the call.
 pub const VMDK_STAGING_FILE: vmdk_staging = 2;
+
+/// How much of a stream is proven. A later version may add numbers.
+pub type vmdk_check_level = i32;
+
+/// Everything: structure, and every block inflated.
+pub const VMDK_CHECK_FULL: vmdk_check_level = 0;
+/// Digests, and the structure from header to end-of-stream marker, but no block is inflated.
+pub const VMDK_CHECK_STRUCTURE: vmdk_check_level = 1;
+/// Digests, header and descriptor only.
+pub const VMDK_CHECK_DIGEST: vmdk_check_level = 2;
 
 /// Told how far an operation is: at least once a second while the library itself is at work, on
 /// the thread that called the operation. done and total are bytes in the phases that move bytes;
@@ -67,9 +78,13 @@ pub struct vmdk_backup_options {
     /// The operation ends as VMDK_STATUS_CANCELLED when it takes longer than this, in milliseconds;
     /// 0 = no limit. What must be undone then is.
     pub deadline_ms: u64,
+    /// How much of the stream is proven: VMDK_CHECK_...; 0 = all of it.
+    pub check_level: vmdk_check_level,
+    /// Must be 0.
+    pub reserved: u32,
 }
 
-// SAFETY: pointers, a pair of four-byte integers, and a function that may be NULL.
+// SAFETY: pointers, pairs of four-byte integers, and a function that may be NULL.
 unsafe impl Growing for vmdk_backup_options {
     const NAME: &'static str = "vmdk_backup_options";
 }
@@ -96,6 +111,10 @@ pub struct vmdk_restore_options {
     pub cancel: *const vmdk_cancel,
     /// As in vmdk_backup_options.
     pub deadline_ms: u64,
+    /// As in vmdk_backup_options.
+    pub check_level: vmdk_check_level,
+    /// Must be 0.
+    pub reserved: u32,
 }
 
 // SAFETY: as vmdk_backup_options.
@@ -200,6 +219,8 @@ struct Request {
     progress_user_data: *mut c_void,
     cancel: *const vmdk_cancel,
     deadline_ms: u64,
+    check_level: vmdk_check_level,
+    reserved: u32,
 }
 
 impl vmdk_backup_options {
@@ -214,6 +235,8 @@ impl vmdk_backup_options {
             progress_user_data,
             cancel,
             deadline_ms,
+            check_level,
+            reserved,
         } = self;
         Request {
             backup_id,
@@ -224,6 +247,8 @@ impl vmdk_backup_options {
             progress_user_data,
             cancel,
             deadline_ms,
+            check_level,
+            reserved,
         }
     }
 }
@@ -240,6 +265,8 @@ impl vmdk_restore_options {
             progress_user_data,
             cancel,
             deadline_ms,
+            check_level,
+            reserved,
         } = self;
         Request {
             backup_id,
@@ -250,6 +277,8 @@ impl vmdk_restore_options {
             progress_user_data,
             cancel,
             deadline_ms,
+            check_level,
+            reserved,
         }
     }
 }
@@ -268,7 +297,9 @@ impl Request {
                 self.cancel.as_ref(),
             )
         };
-        let user_data = self.progress_user_data;
+        if self.reserved != 0 {
+            return Err(invalid("reserved is not 0"));
+        }
         let common = Common {
             staging: match self.staging {
                 VMDK_STAGING_DEFAULT => None,
@@ -278,22 +309,9 @@ impl Request {
             },
             temp_dir: temp_dir.map(PathBuf::from),
             stall_timeout: milliseconds(self.stall_timeout_ms),
-            progress: self.progress.map(|function| {
-                let report = move |progress: Progress| {
-                    let Progress { phase, done, total } = progress;
-                    // SAFETY: the header asks for a function that takes these on this thread.
-                    let value = outward(|| unsafe {
-                        function(user_data, phase_number(phase), done, total)
-                    });
-                    returned.set(value);
-                    if value == 0 {
-                        ControlFlow::Continue(())
-                    } else {
-                        ControlFlow::Break(())
-                    }
-                };
-                Box::new(report) as ops::ProgressFn<'_>
-            }),
+            // SAFETY: the same.
+            progress: unsafe { progress_fn(self.progress, self.progress_user_data, returned) },
+            level: Some(level(self.check_level)?),
             cancel: cancel.map(|cancel| cancel.switch.clone()),
             deadline: (self.deadline_ms != 0).then(|| Duration::from_millis(self.deadline_ms)),
         };
@@ -301,7 +319,40 @@ impl Request {
     }
 }
 
-fn with_progress_value(error: Error, returned: i32) -> Error {
+/// What calls a progress callback, and keeps what it returns in `returned`.
+///
+/// # Safety
+/// The function may be called with `user_data` as long as the result lives.
+pub(super) unsafe fn progress_fn(
+    callback: vmdk_progress_callback,
+    user_data: *mut c_void,
+    returned: &Cell<i32>,
+) -> Option<ops::ProgressFn<'_>> {
+    let function = callback?;
+    let report = move |progress: Progress| {
+        let Progress { phase, done, total } = progress;
+        // SAFETY: the header asks for a function that takes these on this thread.
+        let value = outward(|| unsafe { function(user_data, phase_number(phase), done, total) });
+        returned.set(value);
+        if value == 0 {
+            ControlFlow::Continue(())
+        } else {
+            ControlFlow::Break(())
+        }
+    };
+    Some(Box::new(report))
+}
+
+pub(super) fn level(number: vmdk_check_level) -> Result<Level> {
+    match number {
+        VMDK_CHECK_FULL => Ok(Level::Full),
+        VMDK_CHECK_STRUCTURE => Ok(Level::Structure),
+        VMDK_CHECK_DIGEST => Ok(Level::Digest),
+        other => Err(unknown("check_level", other)),
+    }
+}
+
+pub(super) fn with_progress_value(error: Error, returned: i32) -> Error {
     if error.kind() == Kind::Cancelled && returned != 0 {
         return error.with_callback(returned.into());
     }

@@ -5,12 +5,13 @@ use super::metadata::{self, Metadata, SourceRecord, StreamRecord, Times, VolumeR
 use super::operation::Operation;
 use super::temporary::Temporary;
 use super::undo::{Made, Undo};
+use super::watch::Watch;
 use super::{Common, Summary, validate_backup_id};
 use crate::client::Client;
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::service::{BackupRequest, BackupService, BackupWriter, Staging};
 use crate::slab::{SLABS, SlabPool};
-use crate::vmdk::Facts;
+use crate::vmdk::{Facts, Level};
 use crate::volume::{AdapterType, DiskType, Volume};
 use crate::vsphere::backing::{self, Backing};
 use crate::vsphere::device::Disk;
@@ -44,20 +45,17 @@ pub fn backup_volume(
     volume.validate()?;
     validate_backup_id(&options.backup_id)?;
     let staging = options.common.staging(service.staging())?;
-    let mut op = Operation::begin(
-        client,
-        volume.label(),
-        options.common.progress,
-        options.common.cancel,
-    )?;
-    op.end_after(options.common.deadline);
+    let common = options.common;
+    let watch = Watch::new(common.progress, common.cancel, common.deadline);
+    let mut op = Operation::begin(client, volume.label(), watch)?;
     let mut backup = Backup {
         service,
         volume,
         backup_id: options.backup_id,
         staging,
-        temp_dir: options.common.temp_dir,
-        stall: options.common.stall_timeout.unwrap_or(super::STALL_TIMEOUT),
+        temp_dir: common.temp_dir,
+        stall: common.stall_timeout.unwrap_or(super::STALL_TIMEOUT),
+        level: common.level.unwrap_or_default(),
         summary: Summary::default(),
         undo: Undo::default(),
     };
@@ -83,6 +81,7 @@ struct Backup<'a> {
     staging: Staging,
     temp_dir: Option<std::path::PathBuf>,
     stall: std::time::Duration,
+    level: Level,
     summary: Summary,
     undo: Undo,
 }
@@ -216,6 +215,7 @@ impl<'a> Backup<'a> {
             backing: &backing.moref,
             disk,
             stall: self.stall,
+            level: self.level,
         };
         let mut pauses = op.pauses();
         let mut held = Held::Nothing;
@@ -256,7 +256,7 @@ impl<'a> Backup<'a> {
         writer
             .set_metadata(&text)
             .context("give the metadata to the service")?;
-        op.tick()?;
+        op.watch.tick()?;
         if !self.summary.backing_created {
             return writer.commit().context("commit to the service");
         }
@@ -315,7 +315,7 @@ impl<'a> Backup<'a> {
         let pool = SlabPool::new(SLABS);
         let mut done = 0;
         loop {
-            let mut slab = op.slab(&pool)?;
+            let mut slab = op.watch.slab(&pool)?;
             let read = file
                 .read(slab.space())
                 .map_err(|e| Error::io(format_args!("read {}", temporary.name()), &e))?;
@@ -327,7 +327,7 @@ impl<'a> Backup<'a> {
                 .write(&slab.freeze())
                 .context("write to the service")?;
             done += read as u64;
-            op.reach(done)?;
+            op.watch.reach(done)?;
         }
     }
 

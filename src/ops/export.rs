@@ -5,7 +5,7 @@ use super::operation::Operation;
 use super::proof::{compare_manifest, corrupt, new_check};
 use crate::error::{Error, Kind, Phase, Result};
 use crate::slab::{SLABS, SlabPool};
-use crate::vmdk::{Check, Facts};
+use crate::vmdk::{Check, Facts, Level};
 use crate::vsphere::device::Disk;
 use crate::vsphere::lease::Lease;
 use crate::vsphere::{Moref, machine, nfc};
@@ -18,6 +18,7 @@ pub(super) struct Export<'a> {
     pub(super) backing: &'a Moref,
     pub(super) disk: &'a Disk,
     pub(super) stall: Duration,
+    pub(super) level: Level,
 }
 
 /// What a sink has of the stream.
@@ -69,7 +70,7 @@ impl Export<'_> {
         let granted = op.settle(machine::export(session, self.backing.clone()))?;
         let lease = op.lease(granted)?;
         op.enter(Phase::Transfer, self.disk.capacity)?;
-        let mut check = new_check()?;
+        let mut check = new_check(self.level)?;
         if let Err(error) = self.receive(op, &lease, &mut check, held, sink) {
             *held = held.after(&mut check);
             return Err(op.explain_lease(&lease, error));
@@ -108,7 +109,7 @@ impl Export<'_> {
         let pool = SlabPool::new(SLABS);
         let mut download = nfc::download(&session, lease, target, pool, self.stall);
         let mut known = held.bytes();
-        while let Some(mut slab) = download.next(&mut || op.tick())? {
+        while let Some(mut slab) = download.next(&mut || op.watch.tick())? {
             if known > 0 {
                 let length = usize::try_from(known).unwrap_or(usize::MAX);
                 let again = slab.split_to(length.min(slab.len()));
@@ -124,7 +125,7 @@ impl Export<'_> {
             }
             let reached = check.progress().last_lba_bytes;
             percent.store(percent_of(reached, self.disk.capacity), Ordering::Relaxed);
-            op.reach(reached)?;
+            op.watch.reach(reached)?;
         }
         if known > 0 {
             *held = Held::Other;

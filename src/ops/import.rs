@@ -10,7 +10,7 @@ use super::source::Source;
 use super::undo::{Made, attached};
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::slab::{SLABS, SlabPool};
-use crate::vmdk::{Check, Facts};
+use crate::vmdk::{Check, Facts, Level};
 use crate::vsphere::device::Disk;
 use crate::vsphere::lease::Lease;
 use crate::vsphere::machine::NewMachine;
@@ -35,11 +35,15 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    pub(super) fn begin(op: &mut Operation<'_>, source: &mut Source<'_>) -> Result<Incoming> {
+    pub(super) fn begin(
+        op: &mut Operation<'_>,
+        source: &mut Source<'_>,
+        level: Level,
+    ) -> Result<Incoming> {
         let pool = SlabPool::new(SLABS);
-        let mut check = new_check()?;
+        let mut check = new_check(level)?;
         let head = source
-            .next(op, &pool)?
+            .next(&mut op.watch, &pool)?
             .ok_or_else(|| Error::new(Kind::Corrupt, "the stream is empty"))?;
         check.feed(head.clone()).map_err(corrupt)?;
         let Some(header) = check.header() else {
@@ -84,7 +88,7 @@ impl<'a> Restore<'a> {
                     .open(&backup_id)
                     .context("open it in the service again")
             })?;
-            stream = Incoming::begin(op, source)?;
+            stream = Incoming::begin(op, source, self.level)?;
             if stream.capacity != capacity {
                 break;
             }
@@ -191,8 +195,8 @@ impl<'a> Restore<'a> {
             }
             let reached = check.progress().last_lba_bytes;
             percent.store(percent_of(reached, capacity), Ordering::Relaxed);
-            op.reach(reached)?;
-            piece = source.next(op, &pool)?;
+            op.watch.reach(reached)?;
+            piece = source.next(&mut op.watch, &pool)?;
         }
         // The host must not be told that it has everything before it is known to be whole.
         let facts = check.finish().map_err(corrupt)?;

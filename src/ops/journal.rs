@@ -10,7 +10,7 @@ use crate::error::{Error, Kind, Result};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -49,15 +49,7 @@ impl Journal {
     /// Begins the journal of an operation.
     pub(super) fn begin(directory: &Path, heading: &Heading) -> Result<Journal> {
         let path = directory.join(format!("{}{SUFFIX}", heading.operation));
-        let what = format!("journal {}", path.display());
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(|e| Error::io(&what, &e))?;
-        let file = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-            .map_err(|(_, e)| Error::io(&what, &e.into()))?;
+        let file = create(&path)?;
         let mut journal = Journal { path, file };
         let begun = journal
             .line(heading)
@@ -93,9 +85,29 @@ impl Journal {
     }
 }
 
+/// Makes the file and locks it.
+fn create(path: &Path) -> Result<Flock<File>> {
+    let failed = |e: &std::io::Error| Error::io(format_args!("journal {}", path.display()), e);
+    loop {
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(|e| failed(&e))?;
+        let file =
+            Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| failed(&e.into()))?;
+        // A recovery that was quicker with its lock took the empty file for a dead writer's.
+        if file.metadata().map_err(|e| failed(&e))?.nlink() > 0 {
+            return Ok(file);
+        }
+    }
+}
+
 impl Abandoned {
-    /// The journals in `directory` whose writers are dead, and the ids of the living.
-    pub(super) fn all(directory: &Path) -> Result<(Vec<Abandoned>, Vec<String>)> {
+    /// The journals in `directory` whose writers are dead, and the ids of the living. One that
+    /// announces nothing is removed, but not by a mere `look`.
+    pub(super) fn all(directory: &Path, look: bool) -> Result<(Vec<Abandoned>, Vec<String>)> {
         let what = format!("read state directory {}", directory.display());
         let mut dead = Vec::new();
         let mut living = Vec::new();
@@ -105,7 +117,7 @@ impl Abandoned {
             let Some(operation) = name.and_then(|name| name.strip_suffix(SUFFIX)) else {
                 continue;
             };
-            match Self::open(&path) {
+            match Self::open(&path, look) {
                 Ok(Some(journal)) => dead.push(journal),
                 Ok(None) => living.push(operation.to_owned()),
                 Err(error) if error.kind() == Kind::NotFound => {}
@@ -116,7 +128,7 @@ impl Abandoned {
     }
 
     /// `None` when somebody holds the lock.
-    fn open(path: &Path) -> Result<Option<Abandoned>> {
+    fn open(path: &Path, look: bool) -> Result<Option<Abandoned>> {
         let what = format!("journal {}", path.display());
         let file = match File::open(path) {
             Ok(file) => file,
@@ -133,28 +145,41 @@ impl Abandoned {
         if lock.metadata().map_err(|e| Error::io(&what, &e))?.nlink() == 0 {
             return Err(Error::new(Kind::NotFound, what));
         }
-        let corrupt = |why: String| Error::new(Kind::Corrupt, format!("{what}: {why}"));
-        let mut lines = BufReader::new((&*lock).take(LONGEST)).split(b'\n');
-        let first = lines
-            .next()
-            .transpose()
-            .map_err(|e| Error::io(&what, &e))?
-            .unwrap_or_default();
-        // A writer that died within its first line had announced nothing.
-        let Ok(heading) = serde_json::from_slice::<Heading>(&first) else {
-            let _ = std::fs::remove_file(path);
-            return Err(Error::new(Kind::NotFound, what));
+        let corrupt = |why: String| {
+            Error::new(Kind::Corrupt, format!("{what}: {why}"))
+                .remedy("take away by hand what it notes, then the journal")
+        };
+        let mut text = Vec::new();
+        let read = (&*lock).take(LONGEST + 1).read_to_end(&mut text);
+        let length = read.map_err(|e| Error::io(&what, &e))? as u64;
+        if length > LONGEST {
+            return Err(corrupt(format!("longer than {LONGEST} bytes")));
+        }
+        let mut lines = text.split(|&byte| byte == b'\n');
+        let first = lines.next().unwrap_or_default();
+        let heading = match serde_json::from_slice::<Heading>(first) {
+            Ok(heading) => heading,
+            // A writer that died within its first line had announced nothing.
+            Err(_) if first.len() == text.len() => {
+                if !look {
+                    let _ = std::fs::remove_file(path);
+                }
+                return Err(Error::new(Kind::NotFound, what));
+            }
+            Err(e) => return Err(corrupt(format!("line 1: {e}"))),
         };
         if heading.version != VERSION {
             return Err(corrupt(format!("version {} is not known", heading.version)));
         }
         let mut made = Vec::new();
-        for line in lines {
-            let line = line.map_err(|e| Error::io(&what, &e))?;
-            match serde_json::from_slice::<Made>(&line) {
+        let mut lines = (2..).zip(lines).peekable();
+        while let Some((number, line)) = lines.next() {
+            match serde_json::from_slice::<Made>(line) {
                 Ok(one) => made.push(one),
                 // The last line of a writer that died while it wrote: the step never began.
-                Err(_) => break,
+                Err(_) if lines.peek().is_none() => {}
+                // Each line is on disk before the next is begun, so no crash leaves this.
+                Err(e) => return Err(corrupt(format!("line {number}: {e}"))),
             }
         }
         Ok(Some(Abandoned {
@@ -177,6 +202,19 @@ impl Abandoned {
     }
 }
 
+/// The notes, in JSON, of each journal in `directory` whose writer is dead.
+#[cfg(fuzzing)]
+pub(crate) fn read_all(directory: &Path) -> Result<Vec<Vec<String>>> {
+    let (dead, _) = Abandoned::all(directory, true)?;
+    let notes = |journal: Abandoned| journal.made.iter().map(text_of).collect();
+    Ok(dead.into_iter().map(notes).collect())
+}
+
+#[cfg(fuzzing)]
+fn text_of(made: &Made) -> String {
+    serde_json::to_string(made).unwrap_or_default()
+}
+
 /// The version of journals written and read.
 pub(super) const VERSION: u32 = 1;
 
@@ -189,6 +227,7 @@ fn sync_directory(directory: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     fn heading(operation: &str) -> Heading {
         Heading {
@@ -215,7 +254,7 @@ mod tests {
         dead.note(&made("two")).unwrap();
         drop(dead);
         let living = Journal::begin(directory.path(), &heading("living")).unwrap();
-        let (found, alive) = Abandoned::all(directory.path()).unwrap();
+        let (found, alive) = Abandoned::all(directory.path(), false).unwrap();
         assert_eq!(alive, ["living"]);
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].heading.operation, "dead");
@@ -223,6 +262,65 @@ mod tests {
         living.end().unwrap();
         found.into_iter().for_each(|journal| journal.end().unwrap());
         assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+    }
+
+    #[test]
+    fn a_journal_begun_under_the_eyes_of_a_recovery_is_not_lost() {
+        let directory = tempfile::tempdir().unwrap();
+        let done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !done.load(Ordering::Relaxed) {
+                    // It may be asked to read what has just gone.
+                    let _ = Abandoned::all(directory.path(), false);
+                }
+            });
+            let mut lost = Vec::new();
+            for number in 0..20_000 {
+                let path = directory.path().join(format!("{number}.journal"));
+                let file = create(&path).unwrap();
+                if std::fs::remove_file(&path).is_err() {
+                    lost.push(number);
+                }
+                drop(file);
+            }
+            done.store(true, Ordering::Relaxed);
+            assert_eq!(lost, [0; 0], "removed while their writers lived");
+        });
+    }
+
+    #[test]
+    fn a_look_removes_no_torn_journal() {
+        let directory = tempfile::tempdir().unwrap();
+        let torn = directory.path().join("torn.journal");
+        std::fs::write(&torn, "{").unwrap();
+        assert_eq!(Abandoned::all(directory.path(), true).unwrap().0.len(), 0);
+        assert!(torn.exists());
+        assert_eq!(Abandoned::all(directory.path(), false).unwrap().0.len(), 0);
+        assert!(!torn.exists());
+    }
+
+    #[test]
+    fn a_damaged_journal_is_refused_and_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::begin(directory.path(), &heading("damaged")).unwrap();
+        journal.note(&made("one")).unwrap();
+        journal.note(&made("two")).unwrap();
+        drop(journal);
+        let path = directory.path().join("damaged.journal");
+        let whole = std::fs::read_to_string(&path).unwrap();
+        let endless = whole.clone() + &"x".repeat(LONGEST as usize);
+        for damaged in [
+            whole.replacen("version", "edition", 1),
+            whole.replacen("\"name\":\"one\"", "\"name\":1", 1),
+            whole.replacen('\n', "\n\n", 1),
+            endless,
+        ] {
+            std::fs::write(&path, &damaged).unwrap();
+            let refused = Abandoned::all(directory.path(), false).err().unwrap();
+            assert_eq!(refused.kind(), Kind::Corrupt, "{refused}");
+            assert!(path.exists(), "{refused}");
+        }
     }
 
     #[test]
@@ -236,7 +334,7 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         for length in (0..=whole.len()).rev() {
             std::fs::write(&path, &whole[..length]).unwrap();
-            let (found, _) = Abandoned::all(directory.path()).unwrap();
+            let (found, _) = Abandoned::all(directory.path(), false).unwrap();
             let lines = whole[..length].split(|b| *b == b'\n').count() - 1;
             let whole_line = whole.get(length) == Some(&b'\n');
             let expected = (lines + usize::from(whole_line)).checked_sub(1);

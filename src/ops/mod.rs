@@ -10,19 +10,26 @@ mod replace;
 mod source;
 mod temporary;
 mod undo;
+mod watch;
+
+#[cfg(fuzzing)]
+pub(crate) use journal::read_all as read_journals;
 
 pub mod backup;
 pub mod metadata;
 pub mod recover;
 pub mod restore;
+pub mod verify;
 
 pub use backup::{BackupOptions, backup_volume};
-pub use operation::{Progress, ProgressFn};
 pub use recover::{Outcome, RecoverOptions, Recovered, recover};
 pub use restore::{RestoreOptions, restore_backup};
+pub use verify::{VerifyOptions, verify_backup};
+pub use watch::{Progress, ProgressFn};
 
 use crate::error::{Error, Kind, Result};
 use crate::service::Staging;
+use crate::vmdk::Level;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -33,6 +40,8 @@ pub struct Common<'a> {
     pub staging: Option<Staging>,
     /// Where temporary files go; `None` = the system's directory for them.
     pub temp_dir: Option<PathBuf>,
+    /// How much of the stream is proven; `None` = every grain is inflated.
+    pub level: Option<Level>,
     /// No byte moved for this long ends a transfer; `None` = 120 s.
     pub stall_timeout: Option<Duration>,
     /// The operation ends as cancelled when it takes longer than this; `None` = no limit.

@@ -3,41 +3,22 @@
 use super::journal::{self, Heading, Journal};
 use super::metadata;
 use super::undo::Made;
-use crate::cancel::Cancel;
+use super::watch::Watch;
 use crate::client::Client;
 use crate::error::{Error, Kind, Phase, Result};
 use crate::log::{Level, Log};
 use crate::retry::Pauses;
-use crate::slab::{Slab, SlabPool};
 use crate::vsphere::Moref;
 use crate::vsphere::Session;
 use crate::vsphere::cleanup::Cleanup;
 use crate::vsphere::lease::{Granted, Lease};
 use crate::vsphere::tag;
 use std::future::Future;
-use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// What a progress callback is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// The part of the operation under way.
-    pub phase: Phase,
-    /// Bytes of the disk (transfer) or of the file (service) done so far; 0 in other phases.
-    pub done: u64,
-    /// What `done` grows to; 0 where that is unknown or means nothing.
-    pub total: u64,
-}
-
-/// Told of progress on the calling thread; `Break` cancels the operation.
-pub type ProgressFn<'a> = Box<dyn FnMut(Progress) -> ControlFlow<()> + 'a>;
-
-/// The longest silence between two progress calls while the library itself is at work.
-const REPORT_INTERVAL: Duration = Duration::from_millis(500);
-
-/// Ends in `Err` as soon as the caller wants the end; carries id and phase into every error.
+/// Carries id and phase into every error, and gives up on every exit what was not finished.
 pub(super) struct Operation<'a> {
     client: &'a Client,
     session: Session,
@@ -45,11 +26,7 @@ pub(super) struct Operation<'a> {
     volume: String,
     started: String,
     journal: Arc<Mutex<Option<Journal>>>,
-    report: Option<ProgressFn<'a>>,
-    cancel: Option<Cancel>,
-    deadline: Option<(Instant, Duration)>,
-    now: Progress,
-    reported: Instant,
+    pub(super) watch: Watch<'a>,
     cleanup: Cleanup,
 }
 
@@ -58,12 +35,7 @@ pub(super) struct Operation<'a> {
 const CLEANUP_DEADLINE: Duration = Duration::from_secs(30);
 
 impl<'a> Operation<'a> {
-    pub(super) fn begin(
-        client: &'a Client,
-        volume: &str,
-        report: Option<ProgressFn<'a>>,
-        cancel: Option<Cancel>,
-    ) -> Result<Self> {
+    pub(super) fn begin(client: &'a Client, volume: &str, watch: Watch<'a>) -> Result<Self> {
         let mut random = [0; 8];
         getrandom::fill(&mut random)
             .map_err(|e| Error::new(Kind::Io, format!("get random bytes: {e}")))?;
@@ -75,26 +47,13 @@ impl<'a> Operation<'a> {
             volume: volume.to_owned(),
             started: metadata::now(),
             journal: Arc::default(),
-            report,
-            cancel,
-            deadline: None,
-            now: Progress {
-                phase: Phase::Prepare,
-                done: 0,
-                total: 0,
-            },
-            reported: Instant::now(),
+            watch,
             cleanup: Cleanup::default(),
         })
     }
 
-    /// Ends it as cancelled when it takes longer than `limit` from now.
-    pub(super) fn end_after(&mut self, limit: Option<Duration>) {
-        self.deadline = limit.map(|limit| (Instant::now(), limit));
-    }
-
     pub(super) fn phase(&self) -> Phase {
-        self.now.phase
+        self.watch.phase()
     }
 
     pub(super) fn id(&self) -> &str {
@@ -161,40 +120,12 @@ impl<'a> Operation<'a> {
         &self.session
     }
 
-    /// Enters a phase that will do `total` bytes (0: no telling), and says so to the caller.
+    /// See [`Watch::enter`].
     pub(super) fn enter(&mut self, phase: Phase, total: u64) -> Result<()> {
-        self.now = Progress {
-            phase,
-            done: 0,
-            total,
-        };
         self.client.log().record(Level::Info, || {
             format!("operation {}: {}", self.id, phase.name())
         });
-        self.report()
-    }
-
-    /// Enters a phase in which the caller cannot stop the operation any more.
-    pub(super) fn set_phase(&mut self, phase: Phase) {
-        self.now = Progress {
-            phase,
-            done: 0,
-            total: 0,
-        };
-    }
-
-    /// Records how far the phase is, and tells the caller when it is time to.
-    pub(super) fn reach(&mut self, done: u64) -> Result<()> {
-        self.now.done = done.max(self.now.done);
-        self.tick()
-    }
-
-    /// To be called whenever the calling thread looks up: sees a cancel, reports when due.
-    pub(super) fn tick(&mut self) -> Result<()> {
-        if self.reported.elapsed() >= REPORT_INTERVAL {
-            return self.report();
-        }
-        self.check_cancel()
+        self.watch.enter(phase, total)
     }
 
     /// Runs a request of the session on the I/O thread while this thread reports progress.
@@ -203,7 +134,7 @@ impl<'a> Operation<'a> {
         F: Future<Output = Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        self.client.runtime().run(&mut || self.tick(), future)
+        self.client.runtime().run(&mut || self.watch.tick(), future)
     }
 
     /// Runs a request that changes something, to its end: given up half-way, nobody would know
@@ -228,12 +159,9 @@ impl<'a> Operation<'a> {
             return Err(error);
         };
         self.log().record(Level::Warn, || {
-            let Progress { phase, .. } = self.now;
-            let (id, pause) = (&self.id, pause.as_millis());
-            format!(
-                "operation {id}: {} again in {pause} ms after: {error}",
-                phase.name()
-            )
+            let (id, phase) = (&self.id, self.phase().name());
+            let pause = pause.as_millis();
+            format!("operation {id}: {phase} again in {pause} ms after: {error}")
         });
         self.finish_cleanup();
         self.run(async move {
@@ -300,12 +228,6 @@ impl<'a> Operation<'a> {
         self.run(granted.ready())
     }
 
-    /// Waits for a free slab.
-    pub(super) fn slab(&mut self, pool: &SlabPool) -> Result<Slab> {
-        let pool = pool.clone();
-        self.run(async move { Ok(pool.take().await) })
-    }
-
     pub(super) fn log(&self) -> &Log {
         self.client.log()
     }
@@ -314,7 +236,7 @@ impl<'a> Operation<'a> {
     pub(super) fn explain(&self, error: Error) -> Error {
         let log = self.client.log();
         error
-            .during(self.now.phase, &self.id)
+            .during(self.phase(), &self.id)
             .map_text(|text| log.redact(text).into_owned())
     }
 
@@ -328,33 +250,6 @@ impl<'a> Operation<'a> {
         let _ = self.settle(async move {
             Ok(tokio::time::timeout(CLEANUP_DEADLINE, cleanup.finish()).await)
         });
-    }
-
-    fn report(&mut self) -> Result<()> {
-        self.check_cancel()?;
-        self.reported = Instant::now();
-        if let Some(report) = &mut self.report
-            && report(self.now).is_break()
-        {
-            return Err(Error::new(
-                Kind::Cancelled,
-                "the progress callback asked for the end",
-            ));
-        }
-        Ok(())
-    }
-
-    fn check_cancel(&self) -> Result<()> {
-        if self.cancel.as_ref().is_some_and(Cancel::is_thrown) {
-            return Err(Error::new(Kind::Cancelled, "the cancel switch was thrown"));
-        }
-        match self.deadline {
-            Some((since, limit)) if since.elapsed() >= limit => Err(Error::new(
-                Kind::Cancelled,
-                format!("the deadline of {} s has passed", limit.as_secs_f64()),
-            )),
-            _ => Ok(()),
-        }
     }
 }
 

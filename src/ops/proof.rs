@@ -5,12 +5,13 @@ use super::metadata::hex;
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
 use crate::runtime::spawn_thread;
-use crate::vmdk::{Check, CheckOptions, Facts, Flaw};
+use crate::vmdk::{Check, CheckOptions, Facts, Flaw, Level};
 use crate::vsphere::lease::ManifestEntry;
 
 /// A check of a stream, with its workers on threads of the library's own.
-pub(super) fn new_check() -> Result<Check> {
+pub(super) fn new_check(level: Level) -> Result<Check> {
     let options = CheckOptions {
+        level,
         spawn: |name, body| spawn_thread(name, body),
         ..CheckOptions::default()
     };

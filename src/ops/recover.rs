@@ -4,9 +4,10 @@
 //! Every step may be repeated, and by two recoveries at once: what is gone already is done.
 
 use super::journal::Abandoned;
-use super::operation::{Operation, ProgressFn, server_identity};
+use super::operation::{Operation, server_identity};
 use super::replace::untag;
 use super::undo::{Made, attached, remove_disk, remove_vm};
+use super::watch::{ProgressFn, Watch};
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::error::{Context, Error, Kind, Phase, Result};
@@ -62,7 +63,8 @@ const MIN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
 /// # Errors
 /// Those of reading journals and inventory; a step that fails is an [`Outcome::Failed`] instead.
 pub fn recover(client: &Client, options: RecoverOptions<'_>) -> Result<Vec<Recovered>> {
-    let mut op = Operation::begin(client, "", options.progress, options.cancel)?;
+    let watch = Watch::new(options.progress, options.cancel, None);
+    let mut op = Operation::begin(client, "", watch)?;
     let mut recovery = Recovery {
         dry_run: options.dry_run,
         min_age: options.min_age.unwrap_or(MIN_AGE),
@@ -119,7 +121,7 @@ impl Recovery {
         op.enter(Phase::Prepare, 0)?;
         let server = server_identity(op.session());
         let (journals, living) = match client.state_dir() {
-            Some(directory) => Abandoned::all(directory)?,
+            Some(directory) => Abandoned::all(directory, self.dry_run)?,
             None => Default::default(),
         };
         let mut all: BTreeMap<String, Remains> = BTreeMap::new();
@@ -135,7 +137,7 @@ impl Recovery {
         }
         op.enter(Phase::Finish, 0)?;
         for (operation, remains) in all {
-            op.tick()?;
+            op.watch.tick()?;
             if living.contains(&operation) {
                 self.tell(&operation, "its process is alive", Outcome::Skipped);
             } else if remains.journal.is_none() && !remains.is_older_than(self.min_age) {
@@ -373,8 +375,13 @@ async fn tagged(session: Session) -> Result<Vec<(String, Machine)>> {
         if vm.get(&mark).is_none() {
             continue;
         }
-        let machine = match backing::describe(session.clone(), moref.clone()).await {
-            Ok(machine) => machine,
+        let seen = async {
+            let machine = backing::describe(session.clone(), moref.clone()).await?;
+            let datacenter = backing::datacenter_of(session.clone(), moref.clone()).await?;
+            Ok::<_, Error>((machine, datacenter))
+        };
+        let (machine, datacenter) = match seen.await {
+            Ok(seen) => seen,
             // Another recovery was faster.
             Err(error) if error.kind() == Kind::NotFound => continue,
             Err(error) => return Err(error),
@@ -389,7 +396,7 @@ async fn tagged(session: Session) -> Result<Vec<(String, Machine)>> {
         found.push((
             operation,
             Machine {
-                datacenter: backing::datacenter_of(session.clone(), moref.clone()).await?,
+                datacenter,
                 started: machine.extra(tag::STARTED).map(str::to_owned),
                 replaced: machine.extra(tag::REPLACED).map(str::to_owned),
                 name: machine.name,

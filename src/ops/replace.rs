@@ -43,7 +43,7 @@ impl Restore<'_> {
     /// The volume is restored: what is left is to clear away, and failing at it is no failure of
     /// the restore.
     fn finish(&mut self, op: &mut Operation<'_>, backing: &Moref, datacenter: &Moref, old: &Disk) {
-        op.set_phase(Phase::Finish);
+        op.watch.set_phase(Phase::Finish);
         let session = op.session().clone();
         let mut left = Vec::new();
         let delete = remove_disk(session.clone(), datacenter.clone(), old.file.clone());

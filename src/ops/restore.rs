@@ -6,10 +6,12 @@ use super::operation::Operation;
 use super::plan::agree;
 use super::source::Source;
 use super::undo::Undo;
+use super::watch::Watch;
 use super::{Common, Summary, validate_backup_id};
 use crate::client::Client;
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::service::{BackupService, Staging};
+use crate::vmdk::Level;
 use crate::volume::Volume;
 use crate::vsphere::device::same_uuid;
 use crate::vsphere::{backing, machine, tag};
@@ -40,20 +42,17 @@ pub fn restore_backup(
     volume.validate()?;
     validate_backup_id(&options.backup_id)?;
     let staging = options.common.staging(service.staging())?;
-    let mut op = Operation::begin(
-        client,
-        volume.label(),
-        options.common.progress,
-        options.common.cancel,
-    )?;
-    op.end_after(options.common.deadline);
+    let common = options.common;
+    let watch = Watch::new(common.progress, common.cancel, common.deadline);
+    let mut op = Operation::begin(client, volume.label(), watch)?;
     let mut restore = Restore {
         service,
         volume,
         backup_id: options.backup_id,
         staging,
-        temp_dir: options.common.temp_dir,
-        stall: options.common.stall_timeout.unwrap_or(super::STALL_TIMEOUT),
+        temp_dir: common.temp_dir,
+        stall: common.stall_timeout.unwrap_or(super::STALL_TIMEOUT),
+        level: common.level.unwrap_or_default(),
         summary: Summary::default(),
         undo: Undo::default(),
         left: Vec::new(),
@@ -86,6 +85,7 @@ pub(super) struct Restore<'a> {
     staging: Staging,
     temp_dir: Option<std::path::PathBuf>,
     pub(super) stall: std::time::Duration,
+    pub(super) level: Level,
     pub(super) summary: Summary,
     pub(super) undo: Undo,
     /// What attempts that failed could not take away.
@@ -119,12 +119,16 @@ impl Restore<'_> {
         let mut source = match self.staging {
             Staging::Stream => Source::stream(reader),
             Staging::File => {
-                let wanted = self.service.staging();
-                Source::staged(op, reader, wanted, self.temp_dir.as_deref())?
+                let (wanted, directory) = (self.service.staging(), self.temp_dir.as_deref());
+                let id = op.id().to_owned();
+                let mut file = Source::staged(&mut op.watch, reader, wanted, directory, &id)?;
+                file.prove(&mut op.watch, Phase::Verify, self.level)?;
+                file.back_to_file()?;
+                file
             }
         };
 
-        let stream = Incoming::begin(op, &mut source)?;
+        let stream = Incoming::begin(op, &mut source, self.level)?;
         let capacity = stream.capacity;
         agree(metadata.as_ref(), capacity, source.length())?;
         let plan = self.plan(capacity, metadata.as_ref(), existing.as_ref())?;

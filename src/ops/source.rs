@@ -1,11 +1,12 @@
 //! Where the stream of a restore comes from: the service itself, or a temporary file filled from it.
 
-use super::operation::Operation;
 use super::proof::{corrupt, new_check};
 use super::temporary::Temporary;
+use super::watch::Watch;
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::service::{BackupReader, Staging};
-use crate::slab::SlabPool;
+use crate::slab::{SLABS, SlabPool};
+use crate::vmdk::{Facts, Level};
 use bytes::Bytes;
 use std::io::Read;
 use std::path::Path;
@@ -33,38 +34,49 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// By way of a temporary file, which is proven whole before anything else happens.
+    /// By way of a temporary file.
     pub(super) fn staged(
-        op: &mut Operation<'_>,
+        watch: &mut Watch<'_>,
         mut reader: Box<dyn BackupReader + 'a>,
         service: Staging,
         temp_dir: Option<&Path>,
+        operation: &str,
     ) -> Result<Self> {
-        op.enter(Phase::Service, reader.length())?;
+        watch.enter(Phase::Service, reader.length())?;
         let named = service == Staging::File;
-        let temporary = Temporary::new(temp_dir, named, reader.length(), op.id())?;
+        let temporary = Temporary::new(temp_dir, named, reader.length(), operation)?;
         match temporary.path() {
             Some(path) => reader
                 .read_file(path)
                 .context("have the service fill the file")?,
-            None => copy(op, Source::stream(reader), &temporary)?,
+            None => copy(watch, Source::stream(reader), &temporary)?,
         }
-        op.enter(Phase::Verify, 0)?;
         let (file, length) = temporary.reader()?;
-        let mut staged = Source {
+        Ok(Source {
             from: From::File(temporary, Box::new(file)),
             length,
             read: 0,
-        };
-        let pool = SlabPool::new(crate::slab::SLABS);
-        let mut check = new_check()?;
-        while let Some(slab) = staged.next(op, &pool)? {
+        })
+    }
+
+    /// Reads it all, and proves it whole.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`] for a stream that is not.
+    pub(super) fn prove(
+        &mut self,
+        watch: &mut Watch<'_>,
+        phase: Phase,
+        level: Level,
+    ) -> Result<Facts> {
+        watch.enter(phase, self.length)?;
+        let pool = SlabPool::new(SLABS);
+        let mut check = new_check(level)?;
+        while let Some(slab) = self.next(watch, &pool)? {
             check.feed(slab).map_err(corrupt)?;
-            op.tick()?;
+            watch.reach(self.read)?;
         }
-        check.finish().map_err(corrupt)?;
-        staged.back_to_file()?;
-        Ok(staged)
+        check.finish().map_err(corrupt)
     }
 
     /// The stream's length in bytes.
@@ -76,12 +88,8 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     /// [`Kind::Corrupt`] for a stream that is shorter or longer than its length.
-    pub(super) fn next(
-        &mut self,
-        op: &mut Operation<'_>,
-        pool: &SlabPool,
-    ) -> Result<Option<Bytes>> {
-        let mut slab = op.slab(pool)?;
+    pub(super) fn next(&mut self, watch: &mut Watch<'_>, pool: &SlabPool) -> Result<Option<Bytes>> {
+        let mut slab = watch.slab(pool)?;
         let mut filled = 0;
         let space = slab.space();
         while filled < space.len() {
@@ -106,7 +114,7 @@ impl<'a> Source<'a> {
                 break;
             }
             filled += read;
-            op.tick()?;
+            watch.tick()?;
         }
         self.read += filled as u64;
         let at_end = filled < space.len();
@@ -153,7 +161,7 @@ impl<'a> Source<'a> {
         self.back_to_file()
     }
 
-    fn back_to_file(&mut self) -> Result<()> {
+    pub(super) fn back_to_file(&mut self) -> Result<()> {
         if let From::File(temporary, file) = &mut self.from {
             *file = Box::new(temporary.reader()?.0);
             self.read = 0;
@@ -162,12 +170,12 @@ impl<'a> Source<'a> {
     }
 }
 
-fn copy(op: &mut Operation<'_>, mut source: Source<'_>, temporary: &Temporary) -> Result<()> {
-    let pool = SlabPool::new(crate::slab::SLABS);
+fn copy(watch: &mut Watch<'_>, mut source: Source<'_>, temporary: &Temporary) -> Result<()> {
+    let pool = SlabPool::new(SLABS);
     let mut file = temporary.writer()?;
-    while let Some(slab) = source.next(op, &pool)? {
+    while let Some(slab) = source.next(watch, &pool)? {
         file.write(&slab)?;
-        op.reach(source.read)?;
+        watch.reach(source.read)?;
     }
     file.finish().map(drop)
 }

@@ -1,23 +1,35 @@
 //! Temporary files: private, checked for room beforehand, gone on every exit.
+//!
+//! Those of a process that was killed are removed by the next operation that makes one there.
 
 use crate::error::{Error, Kind, Result};
 use crate::file::FileWriter;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::statvfs::statvfs;
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 /// A temporary file that holds a stream.
 pub(super) enum Temporary {
-    /// With a path, for services that work on regular files.
-    Named(NamedTempFile),
+    /// With a path, for services that work on regular files. While its lock is held, nobody takes
+    /// it for a leftover; the lock is shared, so that the service may have one, too.
+    Named(
+        NamedTempFile,
+        #[expect(dead_code, reason = "held, not read")] Flock<File>,
+    ),
     /// Without one: nothing is left even of a killed process.
     Unnamed(File),
 }
 
-/// What the names of temporary files begin with.
+/// What the names of temporary files begin with; the operation's id follows.
 const PREFIX: &str = "vmdk-backup-";
+
+/// What they end with.
+const SUFFIX: &str = ".vmdk";
 
 impl Temporary {
     /// A file in `directory` (default: the system's directory for temporary files), mode 0600.
@@ -34,6 +46,7 @@ impl Temporary {
     ) -> Result<Self> {
         let directory = directory.map_or_else(std::env::temp_dir, PathBuf::from);
         let what = format!("make a temporary file in {}", directory.display());
+        sweep(&directory);
         let space = statvfs(&directory).map_err(|e| Error::io(&what, &e.into()))?;
         // Both are of a width of the platform's own choice.
         #[allow(clippy::useless_conversion)]
@@ -47,11 +60,7 @@ impl Temporary {
             .remedy("give another temp_dir, or stream instead"));
         }
         let made = if named {
-            tempfile::Builder::new()
-                .prefix(&format!("{PREFIX}{operation}-"))
-                .suffix(".vmdk")
-                .tempfile_in(&directory)
-                .map(Temporary::Named)
+            locked(&directory, operation)
         } else {
             tempfile::tempfile_in(&directory).map(Temporary::Unnamed)
         };
@@ -61,7 +70,7 @@ impl Temporary {
     /// The file's path, where it has one.
     pub(super) fn path(&self) -> Option<&Path> {
         match self {
-            Temporary::Named(file) => Some(file.path()),
+            Temporary::Named(file, _) => Some(file.path()),
             Temporary::Unnamed(_) => None,
         }
     }
@@ -92,12 +101,63 @@ impl Temporary {
 
     fn handle(&self) -> Result<File> {
         let file = match self {
-            Temporary::Named(file) => file.as_file(),
+            Temporary::Named(file, _) => file.as_file(),
             Temporary::Unnamed(file) => file,
         };
         file.try_clone()
             .map_err(|e| Error::io(format_args!("open {}", self.name()), &e))
     }
+}
+
+/// A named file with its lock.
+fn locked(directory: &Path, operation: &str) -> std::io::Result<Temporary> {
+    loop {
+        let file = tempfile::Builder::new()
+            .prefix(&format!("{PREFIX}{operation}-"))
+            .suffix(SUFFIX)
+            .tempfile_in(directory)?;
+        match Flock::lock(file.as_file().try_clone()?, FlockArg::LockSharedNonblock) {
+            // A sweep may have been quicker than the lock.
+            Ok(lock) if file.path().exists() => return Ok(Temporary::Named(file, lock)),
+            Ok(_) | Err((_, Errno::EWOULDBLOCK)) => {}
+            Err((_, error)) => return Err(error.into()),
+        }
+    }
+}
+
+/// Removes what processes that died left in `directory`. What cannot be removed disturbs nobody.
+fn sweep(directory: &Path) {
+    let entries = std::fs::read_dir(directory).into_iter().flatten();
+    for entry in entries.flatten() {
+        if entry.file_name().to_str().is_some_and(is_ours) {
+            // Neither a pipe nor a symbolic link of that name is followed.
+            let opened = File::options()
+                .read(true)
+                .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+                .open(entry.path());
+            let locked = opened.map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock));
+            if let Ok(Ok(lock)) = locked
+                && lock.metadata().is_ok_and(|file| file.is_file())
+            {
+                // The next sweep tries again.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+/// Whether a temporary file of ours is called so: by an operation's id and random letters.
+fn is_ours(name: &str) -> bool {
+    let middle = name
+        .strip_prefix(PREFIX)
+        .and_then(|name| name.strip_suffix(SUFFIX));
+    middle
+        .and_then(|middle| middle.split_once('-'))
+        .is_some_and(|(id, random)| {
+            id.len() == 16
+                && id.bytes().all(|byte| byte.is_ascii_hexdigit())
+                && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        })
 }
 
 #[cfg(test)]
@@ -122,6 +182,23 @@ mod tests {
         assert_eq!((text.as_str(), length), ("abc", 3));
         drop(temporary);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_a_dead_process_left_goes_and_what_is_in_use_or_foreign_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let id = "0123456789abcdef";
+        let used = Temporary::new(Some(directory.path()), true, 1, id).unwrap();
+        let left = directory
+            .path()
+            .join(format!("{PREFIX}{id}-aBcD12{SUFFIX}"));
+        let foreign = directory.path().join(format!("{PREFIX}mine{SUFFIX}"));
+        std::fs::write(&left, "left").unwrap();
+        std::fs::write(&foreign, "foreign").unwrap();
+        Temporary::new(Some(directory.path()), false, 1, id).unwrap();
+        assert!(!left.exists());
+        assert!(foreign.exists());
+        assert!(used.path().unwrap().exists());
     }
 
     #[test]

@@ -194,6 +194,22 @@ pub(crate) fn parse_node(text: &str) -> Node {
     xml::parse(text.as_bytes()).unwrap()
 }
 
+/// The response or fault in the body of an answer.
+#[cfg(fuzzing)]
+pub(crate) fn open_body(
+    status: StatusCode,
+    body: &[u8],
+    method: &str,
+) -> Result<std::result::Result<Node, Fault>> {
+    let answer = Answer {
+        label: String::new(),
+        status,
+        headers: Default::default(),
+        body: body.to_vec(),
+    };
+    open(&answer, method)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -63,8 +63,8 @@ impl Node {
 /// vSphere's deepest answers nest some 20 elements.
 const DEEPEST: usize = 64;
 
-/// An element costs some hundred bytes of memory, but as few as four in the answer.
-const MOST_ELEMENTS: usize = 1 << 20;
+/// An element costs some hundred bytes of memory, but as few as four in the answer; an attribute five.
+const MOST_PARTS: usize = 1 << 20;
 
 /// Far beyond what vSphere sends.
 const MOST_ATTRIBUTES: usize = 32;
@@ -142,20 +142,18 @@ fn resolve(reference: &BytesRef<'_>) -> Result<char, Malformed> {
 struct Tree {
     open: Vec<Node>,
     root: Option<Node>,
-    elements: usize,
+    /// Elements and attributes so far.
+    parts: usize,
 }
 
 impl Tree {
     fn open(&mut self, start: &BytesStart<'_>) -> Result<(), Malformed> {
-        self.elements += 1;
+        self.count()?;
         if self.root.is_some() {
             return malformed("there is a second root element");
         }
         if self.open.len() == DEEPEST {
             return malformed(format!("more than {DEEPEST} elements within one another"));
-        }
-        if self.elements > MOST_ELEMENTS {
-            return malformed(format!("more than {MOST_ELEMENTS} elements"));
         }
         let mut node = Node {
             name: local(start.name().as_ref()).to_owned(),
@@ -169,6 +167,8 @@ impl Tree {
             let attribute = attribute.map_err(quick_xml::Error::from)?;
             let key: &str = attribute.key.as_ref();
             let value = attribute.normalized_value(quick_xml::XmlVersion::Implicit1_0)?;
+            // One takes as much memory as an element, and as few bytes in the answer.
+            self.count()?;
             match key.split_once(':') {
                 None if key == "xmlns" => {}
                 None if node.attribute(key).is_some() => {
@@ -183,6 +183,14 @@ impl Tree {
             }
         }
         self.open.push(node);
+        Ok(())
+    }
+
+    fn count(&mut self) -> Result<(), Malformed> {
+        self.parts += 1;
+        if self.parts > MOST_PARTS {
+            return malformed(format!("more than {MOST_PARTS} elements and attributes"));
+        }
         Ok(())
     }
 
@@ -282,8 +290,10 @@ mod tests {
         assert!(parse(nested(DEEPEST).as_bytes()).is_ok());
         assert!(refused(&nested(DEEPEST + 1)).contains("within one another"));
         let many = |count| format!("<a>{}</a>", "<b/>".repeat(count));
-        assert!(parse(many(MOST_ELEMENTS - 1).as_bytes()).is_ok());
-        assert!(refused(&many(MOST_ELEMENTS)).contains("elements"));
+        assert!(parse(many(MOST_PARTS - 1).as_bytes()).is_ok());
+        assert!(refused(&many(MOST_PARTS)).contains("elements"));
+        let with_attributes = |count| format!("<a>{}</a>", "<b c=\"\" d=\"\"/>".repeat(count));
+        assert!(refused(&with_attributes(MOST_PARTS / 3 + 1)).contains("attributes"));
     }
 
     #[test]

@@ -7,9 +7,11 @@ use bytes::{Bytes, BytesMut};
 
 use super::SECTOR;
 use super::content::UNIT;
+use super::decode::DiskSink;
 use super::descriptor::Descriptor;
 use super::flaw::{Flaw, FlawKind};
 use super::header::{Header, Layout};
+use super::inflate::not_written;
 use super::lane::Permit;
 use super::options::{CheckOptions, Level};
 use super::pool::{Pool, Yield};
@@ -34,6 +36,7 @@ pub struct Check {
     level: Level,
     max_stream: u64,
     fed: u64,
+    taken: u64,
     gathered: BytesMut,
     grains: Vec<Grain>,
     flaw: Option<Flaw>,
@@ -85,12 +88,35 @@ impl Check {
     /// # Errors
     /// A thread could not be started.
     pub fn new(options: &CheckOptions) -> io::Result<Check> {
+        Check::start(options, None, true)
+    }
+
+    /// Starts worker threads that also write the disk to `sink`, at [`Level::Full`] whatever the options say. What was
+    /// written counts only once `finish` has found the stream whole.
+    ///
+    /// # Errors
+    /// A thread could not be started.
+    pub fn decode(options: &CheckOptions, sink: Arc<dyn DiskSink>) -> io::Result<Check> {
+        let options = CheckOptions {
+            level: Level::Full,
+            ..options.clone()
+        };
+        Check::start(&options, Some(sink), true)
+    }
+
+    /// Without `hash`, `conclude` must be called in place of `finish`.
+    pub(crate) fn start(
+        options: &CheckOptions,
+        sink: Option<Arc<dyn DiskSink>>,
+        hash: bool,
+    ) -> io::Result<Check> {
         Ok(Check {
-            pool: Pool::new(options)?,
+            pool: Pool::new(options, sink, hash)?,
             scanner: Scanner::new(options),
             level: options.level,
             max_stream: options.limits.max_stream,
             fed: 0,
+            taken: 0,
             gathered: BytesMut::new(),
             grains: Vec::new(),
             flaw: None,
@@ -133,9 +159,11 @@ impl Check {
         if slab.is_empty() {
             return Ok(());
         }
-        let beyond = self.fed.saturating_sub(self.max_stream);
+        // What was fed but is not gathered yet comes after this slab.
+        self.taken += slab.len() as u64;
+        let beyond = self.taken.saturating_sub(self.max_stream);
         slab.truncate(slab.len().saturating_sub(beyond as usize));
-        let permit = self.pool.hash(&slab);
+        let permit = self.pool.admit(&slab);
         let mut scanned = self.scan(slab, &permit);
         if beyond > 0 && scanned.is_ok() {
             let message = format!("longer than the {} bytes that are taken", self.max_stream);
@@ -242,18 +270,24 @@ impl Check {
     ///
     /// # Errors
     /// What is wrong with the stream, nearest to its start.
-    pub fn finish(mut self) -> Result<Facts, Flaw> {
+    pub fn finish(self) -> Result<Facts, Flaw> {
+        let (level, length) = (self.level, self.fed);
+        let (walk, found) = self.conclude()?;
+        Ok(facts(level, length, walk, found))
+    }
+
+    /// Waits for the workers and ends the sink.
+    pub(crate) fn conclude(mut self) -> Result<(Walk, Yield), Flaw> {
         if let Some(flaw) = self.flaw.take() {
             return Err(flaw);
         }
         self.take_gathered()?;
-        let permit = self.pool.hash(&Bytes::new());
+        let permit = self.pool.admit(&Bytes::new());
         self.hand_over(&permit, true);
         drop(permit);
         let Check {
             mut pool,
             scanner,
-            level,
             fed,
             ..
         } = self;
@@ -261,7 +295,17 @@ impl Check {
             Ok(walk) => walk,
             Err(cut) => return Err(nearest(pool.settle(), Some(cut.clone())).unwrap_or(cut)),
         };
-        Ok(facts(level, fed, walk, pool.finish()?))
+        let mut found = pool.finish()?;
+        if let Some(sink) = &found.sink {
+            let capacity = walk.header.capacity_bytes();
+            let gaps = found.whole.gaps.take();
+            let gaps = gaps.map_or_else(Vec::new, |gaps| gaps.finish(capacity));
+            gaps.into_iter()
+                .try_for_each(|gap| sink.zeros(gap))
+                .and_then(|()| sink.finish())
+                .map_err(|e| not_written(fed, &e))?;
+        }
+        Ok((walk, found))
     }
 }
 
@@ -275,6 +319,7 @@ fn facts(level: Level, length: u64, walk: Walk, found: Yield) -> Facts {
         sha256,
         sha1,
         whole,
+        ..
     } = found;
     let full = level == Level::Full;
     let header = &walk.header;
@@ -289,7 +334,7 @@ fn facts(level: Level, length: u64, walk: Walk, found: Yield) -> Facts {
         } else {
             walk.grain_bytes
         },
-        content_digest: full.then_some(whole.content_digest),
+        content_digest: whole.content_digest.filter(|_| full),
         layout: header.layout(),
         normal: header.version() == 3
             && header.grain_bytes() == UNIT

@@ -61,6 +61,8 @@ pub enum FlawKind {
     TrailingBytes,
     /// The stream is longer than the format (or the limit given) allows.
     StreamTooLong,
+    /// The sink of [`super::Check::decode`] refused the bytes of the disk: no fault of the stream.
+    NotWritten,
 }
 
 impl Flaw {

@@ -1,8 +1,10 @@
 //! Puts what the workers found together in the order of the stream.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::content::ContentDigest;
+use super::decode::Gaps;
 use super::flaw::Flaw;
 use super::inflate::{Contents, Unit};
 
@@ -12,6 +14,7 @@ pub(crate) struct Fold {
     next: u64,
     early: BTreeMap<u64, Contents>,
     digest: Option<ContentDigest>,
+    gaps: Option<Gaps>,
     units: u64,
     populated: u64,
     short_last: bool,
@@ -21,13 +24,25 @@ pub(crate) struct Fold {
 
 /// What the grains of a stream without a flaw hold.
 pub(crate) struct Whole {
-    pub(crate) content_digest: [u8; 32],
+    pub(crate) content_digest: Option<[u8; 32]>,
+    /// Ranges of zeros that were not taken yet, where they are asked for.
+    pub(crate) gaps: Option<Gaps>,
     pub(crate) units: u64,
     pub(crate) populated: u64,
     pub(crate) short_last: bool,
 }
 
 impl Fold {
+    /// With `digest`, units have their SHA-256 and make the content digest; with `gaps`, the ranges of zeros between
+    /// units are told.
+    pub(crate) fn new(digest: bool, gaps: bool) -> Fold {
+        Fold {
+            digest: digest.then(ContentDigest::new),
+            gaps: gaps.then(Gaps::default),
+            ..Fold::default()
+        }
+    }
+
     /// An empty outcome to fill, which uses the memory of an earlier one.
     pub(crate) fn contents(&mut self) -> Contents {
         Contents {
@@ -41,10 +56,14 @@ impl Fold {
         self.early.insert(number, contents);
         while let Some(mut contents) = self.early.remove(&self.next) {
             self.next += 1;
-            let digest = self.digest.get_or_insert_with(ContentDigest::new);
             for &(unit, sha256) in &contents.units {
-                let new = digest.push(unit, sha256);
-                debug_assert!(new, "the walk let each grain pass once, and none too late");
+                if let Some(digest) = &mut self.digest {
+                    let new = digest.push(unit, sha256);
+                    debug_assert!(new, "the walk let each grain pass once, and none too late");
+                }
+                if let Some(gaps) = &mut self.gaps {
+                    gaps.unit(unit);
+                }
             }
             self.units += contents.units.len() as u64;
             self.populated += contents.populated;
@@ -52,6 +71,11 @@ impl Fold {
             contents.units.clear();
             self.spare.push(contents.units);
         }
+    }
+
+    /// Ranges of the disk that are all zero, each told once.
+    pub(crate) fn take_gaps(&mut self) -> Vec<Range<u64>> {
+        self.gaps.as_mut().map_or_else(Vec::new, Gaps::take)
     }
 
     /// Notes a flaw; the one nearest to the start of the stream counts.
@@ -74,7 +98,8 @@ impl Fold {
         match self.flaw {
             Some(flaw) => Err(flaw),
             None => Ok(Whole {
-                content_digest: self.digest.unwrap_or_else(ContentDigest::new).finish(),
+                content_digest: self.digest.map(ContentDigest::finish),
+                gaps: self.gaps,
                 units: self.units,
                 populated: self.populated,
                 short_last: self.short_last,
@@ -102,7 +127,7 @@ mod tests {
     #[test]
     fn outcomes_are_put_together_in_the_order_of_the_stream() {
         let digest = |order: [u64; 3]| {
-            let mut fold = Fold::default();
+            let mut fold = Fold::new(true, false);
             for number in order {
                 let mut contents = fold.contents();
                 contents.units.push((number, [number as u8; 32]));
@@ -113,6 +138,7 @@ mod tests {
             (whole.content_digest, whole.units, whole.populated)
         };
         assert_eq!(digest([0, 1, 2]), digest([2, 0, 1]));
+        assert!(digest([0, 1, 2]).0.is_some());
         assert_eq!(digest([0, 1, 2]).1, 3);
     }
 }

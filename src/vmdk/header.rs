@@ -330,6 +330,18 @@ impl Header {
     }
 }
 
+/// The header at the start of a stream of which the first slab came.
+pub(crate) fn read(start: &[u8], limits: &Limits) -> Result<Header, Flaw> {
+    if let Some(bytes) = start.first_chunk() {
+        return Header::parse(bytes, limits);
+    }
+    if start.len() >= MAGIC.len() {
+        check_magic(start)?;
+    }
+    let message = "the stream ends before its header is complete";
+    Err(Flaw::new(start.len() as u64, FlawKind::Truncated, message))
+}
+
 /// Refuses bytes that cannot be a header, saying what they are where that is easily told.
 pub(crate) fn check_magic(start: &[u8]) -> Result<(), Flaw> {
     if start.starts_with(&MAGIC) {

@@ -1,15 +1,19 @@
 //! What a worker does with grains: inflate, measure, hash.
 
+use std::io;
+use std::sync::Arc;
+
 use libdeflater::{DecompressionError, Decompressor};
 use sha2::{Digest, Sha256};
 
 use super::SECTOR;
 use super::content::{UNIT, is_zero};
+use super::decode::DiskSink;
 use super::flaw::{Flaw, FlawKind};
 use super::header::Header;
 use super::walk::Grain;
 
-/// A unit of the disk that is not all zero, with its SHA-256.
+/// A unit of the disk that is not all zero, with its SHA-256 where that is asked for.
 pub(crate) type Unit = (u64, [u8; 32]);
 
 /// The outcome of some grains.
@@ -22,24 +26,45 @@ pub(crate) struct Contents {
     pub(crate) short_last: bool,
 }
 
+/// Bytes that are written at once where grains are neighbours.
+const RUN: usize = 1 << 20;
+
 /// Inflates grains into one buffer that is used over and over.
+///
+/// The buffer is filled cell by cell, a cell being a grain or a unit, whichever is larger. Where the disk is written,
+/// neighbouring cells stay in it until they are written together; else each takes the place of the one before.
 pub(crate) struct Inflater {
     decompressor: Decompressor,
     capacity: u64,
     grain: usize,
-    cell: Vec<u8>,
+    cell: usize,
+    /// The cell that is being filled.
     current: Option<u64>,
+    buffer: Vec<u8>,
+    /// Bytes of whole cells that wait to be written, and their place on the disk.
+    run: usize,
+    start: u64,
+    sink: Option<Arc<dyn DiskSink>>,
+    hash: bool,
 }
 
 impl Inflater {
-    pub(crate) fn new(header: &Header) -> Inflater {
+    /// Without `hash` the units it finds have no SHA-256, but zeros.
+    pub(crate) fn new(header: &Header, sink: Option<Arc<dyn DiskSink>>, hash: bool) -> Inflater {
         let grain = header.grain_bytes() as usize;
+        let cell = grain.max(UNIT as usize);
+        let room = if sink.is_some() { cell.max(RUN) } else { cell };
         Inflater {
             decompressor: Decompressor::new(),
             capacity: header.capacity_bytes(),
             grain,
-            cell: vec![0; grain.max(UNIT as usize)],
+            cell,
             current: None,
+            buffer: vec![0; room],
+            run: 0,
+            start: 0,
+            sink,
+            hash,
         }
     }
 
@@ -50,19 +75,36 @@ impl Inflater {
         contents: &mut Contents,
     ) -> Result<(), Flaw> {
         self.current = None;
+        self.run = 0;
         for grain in grains {
             let position = grain.lba * SECTOR;
-            let cell = position / self.cell.len() as u64;
+            let cell = position / self.cell as u64;
+            let written = |e| not_written(grain.offset, &e);
             if self.current != Some(cell) {
-                self.flush(contents);
-                if self.grain < self.cell.len() {
-                    self.cell.fill(0);
-                }
-                self.current = Some(cell);
+                self.end_cell(contents).map_err(written)?;
+                self.begin_cell(cell).map_err(written)?;
             }
-            contents.short_last |= self.one(grain, (position % self.cell.len() as u64) as usize)?;
+            contents.short_last |= self.one(grain, (position % self.cell as u64) as usize)?;
         }
-        self.flush(contents);
+        let last = grains.last().map_or(0, |grain| grain.offset);
+        self.end_cell(contents)
+            .and_then(|()| self.write())
+            .map_err(|e| not_written(last, &e))
+    }
+
+    fn begin_cell(&mut self, cell: u64) -> io::Result<()> {
+        let position = cell * self.cell as u64;
+        let neighbour = self.start + self.run as u64 == position;
+        if !neighbour || self.run + self.cell > self.buffer.len() {
+            self.write()?;
+        }
+        if self.run == 0 {
+            self.start = position;
+        }
+        if self.grain < self.cell {
+            self.buffer[self.run..self.run + self.cell].fill(0);
+        }
+        self.current = Some(cell);
         Ok(())
     }
 
@@ -70,7 +112,8 @@ impl Inflater {
     fn one(&mut self, grain: &Grain, at: usize) -> Result<bool, Flaw> {
         let room = (self.capacity - grain.lba * SECTOR).min(self.grain as u64) as usize;
         let flaw = |kind, message: String| Err(Flaw::new(grain.offset, kind, message));
-        let out = &mut self.cell[at..at + self.grain];
+        let at = self.run + at;
+        let out = &mut self.buffer[at..at + self.grain];
         let length = match self.decompressor.zlib_decompress(&grain.payload, out) {
             Ok(length) => length,
             Err(DecompressionError::BadData) => {
@@ -107,17 +150,63 @@ impl Inflater {
         Ok(length < self.grain)
     }
 
-    /// Hashes the units of the cell that are not all zero.
-    fn flush(&mut self, contents: &mut Contents) {
+    /// Passes on the units of the cell that are not all zero, and keeps them to be written.
+    fn end_cell(&mut self, contents: &mut Contents) -> io::Result<()> {
         let Some(cell) = self.current.take() else {
-            return;
+            return Ok(());
         };
-        let first = cell * (self.cell.len() as u64 / UNIT);
-        for (unit, bytes) in (first..).zip(self.cell.chunks_exact(UNIT as usize)) {
-            if !is_zero(bytes) {
-                contents.units.push((unit, Sha256::digest(bytes).into()));
-                contents.populated += UNIT.min(self.capacity - unit * UNIT);
+        let bytes = &self.buffer[self.run..self.run + self.cell];
+        let first = cell * (self.cell as u64 / UNIT);
+        let mut zeros = 0;
+        for (unit, bytes) in (first..).zip(bytes.chunks_exact(UNIT as usize)) {
+            if is_zero(bytes) {
+                zeros += bytes.len();
+                continue;
+            }
+            let sha256 = if self.hash {
+                Sha256::digest(bytes).into()
+            } else {
+                [0; 32]
+            };
+            contents.units.push((unit, sha256));
+            contents.populated += UNIT.min(self.capacity - unit * UNIT);
+        }
+        if self.sink.is_none() || zeros == self.cell {
+            return Ok(());
+        }
+        self.run += self.cell;
+        if zeros > 0 {
+            self.write()?;
+        }
+        Ok(())
+    }
+
+    /// Writes what waits, up to the end of the disk.
+    fn write(&mut self) -> io::Result<()> {
+        let run = std::mem::take(&mut self.run);
+        let Some(sink) = &self.sink else {
+            return Ok(());
+        };
+        let left = self.capacity.saturating_sub(self.start);
+        let run = &self.buffer[..left.min(run as u64) as usize];
+        let units = run.chunks(UNIT as usize);
+        if self.cell == UNIT as usize || units.clone().all(|unit| !is_zero(unit)) {
+            if run.is_empty() {
+                return Ok(());
+            }
+            return sink.write_at(self.start, run);
+        }
+        // Zeros within a larger grain are told as such, not written.
+        for (position, unit) in (self.start..).step_by(UNIT as usize).zip(units) {
+            if !is_zero(unit) {
+                sink.write_at(position, unit)?;
             }
         }
+        Ok(())
     }
+}
+
+pub(crate) fn not_written(offset: u64, error: &io::Error) -> Flaw {
+    let message = format!("the bytes of the disk could not be written: {error}");
+    Flaw::new(offset, FlawKind::NotWritten, message)
 }

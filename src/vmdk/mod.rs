@@ -1,13 +1,19 @@
-//! Stream-optimized VMDK, without I/O: slabs of bytes go in, facts come out.
+//! Stream-optimized VMDK: slabs of bytes go in, facts come out.
 //!
 //! [`Check`] reads a stream once, from its first byte to its last, and tells whether it is whole and what it holds, or the
-//! [`Flaw`] nearest to its start. It knows no files, sockets or services.
+//! [`Flaw`] nearest to its start; [`Check::decode`] also writes the disk to a [`DiskSink`]. [`Encode`] makes a stream of a
+//! [`DiskSource`]. Of files, [`RawDisk`] alone knows.
 
 mod allocation;
 mod carry;
 mod check;
+mod compose;
 mod content;
+mod convert;
+mod decode;
+mod deflate;
 mod descriptor;
+mod encode;
 mod end;
 mod flaw;
 mod fold;
@@ -18,8 +24,11 @@ mod lane;
 mod marker;
 mod options;
 mod order;
+mod packer;
 mod pool;
+mod raw;
 mod scan;
+mod slabs;
 mod tables;
 mod walk;
 mod window;
@@ -27,10 +36,14 @@ mod worker;
 
 pub use check::{Check, Facts, Progress};
 pub use content::{ContentDigest, UNIT};
+pub use convert::{Decoded, check, decode, encode};
+pub use decode::DiskSink;
 pub use descriptor::Descriptor;
+pub use encode::{Compression, DiskSource, Encode, EncodeOptions, Encoded};
 pub use flaw::{Flaw, FlawKind};
 pub use header::{Header, Layout};
 pub use options::{CheckOptions, Level, Limits, Spawn};
+pub use raw::RawDisk;
 
 /// Bytes of a sector, in which the format counts.
 pub(crate) const SECTOR: u64 = 512;

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 
 use bytes::Bytes;
 
+use super::decode::DiskSink;
 use super::flaw::Flaw;
 use super::fold::{Fold, Whole};
 use super::header::Header;
@@ -18,6 +19,8 @@ use super::worker::{Batch, Shared, State, work};
 
 /// Digests of a stream without a flaw, and what its grains hold.
 pub(crate) struct Yield {
+    pub(crate) sink: Option<Arc<dyn DiskSink>>,
+    /// Both are of nothing where no hash was asked for.
     pub(crate) sha256: [u8; 32],
     pub(crate) sha1: [u8; 20],
     pub(crate) whole: Whole,
@@ -33,13 +36,20 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    pub(crate) fn new(options: &CheckOptions) -> io::Result<Pool> {
+    /// Workers that write the disk to `sink`, if there is one, and hash the stream and the disk, if asked to.
+    pub(crate) fn new(
+        options: &CheckOptions,
+        sink: Option<Arc<dyn DiskSink>>,
+        hash: bool,
+    ) -> io::Result<Pool> {
         let state = State {
             lanes: Lane::all(),
             batches: VecDeque::new(),
             inflating: 0,
             header: None,
-            fold: Fold::default(),
+            fold: Fold::new(hash, sink.is_some()),
+            sink,
+            hash,
             spare: Vec::new(),
             closed: false,
             broken: false,
@@ -70,8 +80,8 @@ impl Pool {
         self.shared.lock().header = Some(Arc::new(header.clone()));
     }
 
-    /// Has a slab hashed, once there is room for it; the permit is for the batches that borrow it too.
-    pub(crate) fn hash(&self, slab: &Bytes) -> Arc<Permit> {
+    /// Takes a slab, once there is room for it, and has it hashed; the permit is for the batches that borrow it too.
+    pub(crate) fn admit(&self, slab: &Bytes) -> Arc<Permit> {
         let mut state = self.shared.lock();
         while !state.broken {
             let in_flight = self.in_flight.load(Ordering::Acquire);
@@ -81,9 +91,11 @@ impl Pool {
             state = self.shared.wait_done(state);
         }
         let permit = Permit::new(slab.len(), &self.in_flight);
-        for lane in &mut state.lanes {
-            lane.push(slab, &permit);
-            self.shared.work.notify_one();
+        if state.hash {
+            for lane in &mut state.lanes {
+                lane.push(slab, &permit);
+                self.shared.work.notify_one();
+            }
         }
         permit
     }
@@ -157,6 +169,7 @@ impl Pool {
         let whole = std::mem::take(&mut state.fold).finish()?;
         let (sha256, sha1) = digests(std::mem::replace(&mut state.lanes, Lane::all()));
         Ok(Yield {
+            sink: state.sink.take(),
             sha256,
             sha1,
             whole,

@@ -5,8 +5,8 @@ use bytes::Bytes;
 use super::SECTOR;
 use super::carry::Carry;
 use super::descriptor::Descriptor;
-use super::flaw::{Flaw, FlawKind};
-use super::header::{Header, check_magic};
+use super::flaw::Flaw;
+use super::header::Header;
 use super::options::CheckOptions;
 use super::walk::{Grain, Walk, Walker};
 
@@ -60,12 +60,8 @@ impl Scanner {
         if let Some(walker) = self.walker {
             return walker.finish(&self.carry);
         }
-        let rest = self.carry.rest();
-        if rest.len() >= 4 {
-            check_magic(rest)?;
-        }
-        let message = "the stream ends before its header is complete";
-        Err(Flaw::new(rest.len() as u64, FlawKind::Truncated, message))
+        let short = super::header::read(self.carry.rest(), &self.options.limits);
+        Err(short.expect_err("a whole header makes a walker"))
     }
 }
 

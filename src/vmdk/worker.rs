@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
+use super::decode::DiskSink;
 use super::fold::Fold;
 use super::header::Header;
-use super::inflate::Inflater;
+use super::inflate::{Inflater, not_written};
 use super::lane::{Lane, Permit, Slabs};
 use super::walk::Grain;
 
@@ -24,6 +25,9 @@ pub(crate) struct State {
     pub(crate) inflating: usize,
     /// What the grains are of; known before the first one.
     pub(crate) header: Option<Arc<Header>>,
+    pub(crate) sink: Option<Arc<dyn DiskSink>>,
+    /// Units are hashed.
+    pub(crate) hash: bool,
     pub(crate) fold: Fold,
     /// Emptied vectors of batches, to be filled again.
     pub(crate) spare: Vec<Vec<Grain>>,
@@ -122,20 +126,44 @@ fn inflate<'a>(
     let needless = state.fold.flaw().is_some_and(|flaw| flaw.offset < first);
     if let (false, Some(header)) = (needless, state.header.clone()) {
         let mut contents = state.fold.contents();
+        let (sink, hash) = (state.sink.clone(), state.hash);
         state.inflating += 1;
         drop(state);
-        let inflater = inflater.get_or_insert_with(|| Inflater::new(&header));
+        let inflater = inflater.get_or_insert_with(|| Inflater::new(&header, sink.clone(), hash));
         let outcome = inflater.inflate(&grains, &mut contents);
         grains.clear();
         drop(permit);
         state = shared.lock();
-        state.inflating -= 1;
         match outcome {
-            Ok(()) => state.fold.add(number, contents),
+            Ok(()) => {
+                state.fold.add(number, contents);
+                state = zeros(shared, state, sink.as_deref(), first);
+            }
             Err(flaw) => state.fold.fail(flaw),
         }
+        state.inflating -= 1;
     }
     grains.clear();
     state.spare.push(grains);
+    state
+}
+
+/// Tells the sink of the ranges of zeros that are known by now, when the stream is at byte `offset`.
+fn zeros<'a>(
+    shared: &'a Shared,
+    mut state: MutexGuard<'a, State>,
+    sink: Option<&dyn DiskSink>,
+    offset: u64,
+) -> MutexGuard<'a, State> {
+    let gaps = state.fold.take_gaps();
+    let Some(sink) = sink.filter(|_| !gaps.is_empty()) else {
+        return state;
+    };
+    drop(state);
+    let outcome = gaps.into_iter().try_for_each(|gap| sink.zeros(gap));
+    state = shared.lock();
+    if let Err(error) = outcome {
+        state.fold.fail(not_written(offset, &error));
+    }
     state
 }

@@ -45,7 +45,7 @@ impl ServiceContent {
     ///
     /// # Errors
     /// [`Kind::Fault`] when a part is missing that every vSphere server has.
-    pub(super) fn read(content: &Node) -> Result<Self> {
+    pub(crate) fn read(content: &Node) -> Result<Self> {
         let missing = |name: &str| {
             let message = format!("the service content has no {name}");
             Error::new(Kind::Fault, message)

@@ -4,6 +4,7 @@ use super::Moref;
 use crate::error::{Error, Kind, Result};
 use crate::transport::soap::{Element, Node};
 use crate::volume::{AdapterType, DiskType};
+use std::collections::HashMap;
 
 /// A virtual disk of a virtual machine, as `config.hardware.device` describes it.
 #[derive(Clone, Debug)]
@@ -51,22 +52,22 @@ const IDE_CONTROLLER_KEY: i32 = 200;
 
 /// The disks among `devices`, in order of their keys.
 pub fn disks(devices: &Node) -> Vec<Disk> {
-    let all: Vec<&Node> = devices.children_named("VirtualDevice").collect();
-    let mut disks: Vec<Disk> = all
-        .iter()
+    let all = || devices.children_named("VirtualDevice");
+    let by_key: HashMap<i32, &Node> = all()
+        .filter_map(|device| Some((device.parse_at("key")?, device)))
+        .collect();
+    let mut disks: Vec<Disk> = all()
         .filter(|device| device.kind.as_deref() == Some("VirtualDisk"))
-        .filter_map(|device| disk(device, &all))
+        .filter_map(|device| disk(device, &by_key))
         .collect();
     disks.sort_by_key(|disk| disk.key);
     disks
 }
 
-fn disk(device: &Node, all: &[&Node]) -> Option<Disk> {
+fn disk(device: &Node, by_key: &HashMap<i32, &Node>) -> Option<Disk> {
     let controller_key = device.parse_at("controllerKey").unwrap_or(-1);
     let unit_number = device.parse_at("unitNumber").unwrap_or(-1);
-    let controller = all
-        .iter()
-        .find(|other| other.parse_at("key") == Some(controller_key));
+    let controller = by_key.get(&controller_key);
     let controller_kind = controller.and_then(|c| c.kind.as_deref()).unwrap_or("");
     let bus: i32 = controller
         .and_then(|c| c.parse_at("busNumber"))

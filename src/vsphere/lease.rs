@@ -122,20 +122,11 @@ impl Granted {
             })
             .with_context(|| format!("lease {moref}"))?
             .unwrap_or_default();
-        let timeout = match info.parse_at::<u64>("leaseTimeout") {
-            Some(seconds) if seconds > 0 => Duration::from_secs(seconds),
-            _ => USUAL_TIMEOUT,
-        };
-        let entity = info
-            .child("entity")
-            .and_then(Moref::from_node)
-            .ok_or_else(|| {
-                Error::new(
-                    Kind::Fault,
-                    format!("lease {moref} names no virtual machine"),
-                )
-            })?;
-        let urls = info.children_named("deviceUrl").map(device_url).collect();
+        let Info {
+            timeout,
+            entity,
+            urls,
+        } = Info::read(&info).with_context(|| format!("lease {moref}"))?;
         let percent = Arc::new(AtomicU32::new(0));
         let (tell, broken) = watch::channel(None);
         let keeper = session.spawn(keep(
@@ -344,13 +335,34 @@ async fn fault_of(session: &Session, moref: &Moref) -> Result<Option<Error>> {
         .then(|| lease_error(lease.get("error")).context(format_args!("lease {moref}"))))
 }
 
-fn lease_error(error: Option<&Node>) -> Error {
+pub(crate) fn lease_error(error: Option<&Node>) -> Error {
     match error {
         Some(fault) => super::fault::localized(fault).context("the server reports"),
         None => Error::new(
             Kind::Fault,
             "the server reports an error and does not say which",
         ),
+    }
+}
+
+/// What a lease that is ready says of itself.
+pub(crate) struct Info {
+    pub(crate) timeout: Duration,
+    pub(crate) entity: Moref,
+    pub(crate) urls: Vec<DeviceUrl>,
+}
+
+impl Info {
+    pub(crate) fn read(info: &Node) -> Result<Info> {
+        let entity = info.child("entity").and_then(Moref::from_node);
+        Ok(Info {
+            timeout: match info.parse_at("leaseTimeout") {
+                Some(seconds) if seconds > 0 => Duration::from_secs(seconds),
+                _ => USUAL_TIMEOUT,
+            },
+            entity: entity.ok_or_else(|| Error::new(Kind::Fault, "it names no virtual machine"))?,
+            urls: info.children_named("deviceUrl").map(device_url).collect(),
+        })
     }
 }
 
@@ -369,7 +381,7 @@ fn is_disk(node: &Node) -> bool {
     node.child("disk").is_none() || node.flag_at("disk")
 }
 
-fn manifest_entry(node: &Node) -> ManifestEntry {
+pub(crate) fn manifest_entry(node: &Node) -> ManifestEntry {
     let text = |name: &str| {
         node.text_at(name)
             .filter(|text| !text.is_empty())

@@ -4,7 +4,7 @@ mod address;
 pub mod backing;
 mod below;
 pub mod cleanup;
-mod content;
+pub(crate) mod content;
 pub mod device;
 mod endpoint;
 pub mod fault;
@@ -17,7 +17,7 @@ pub mod property;
 pub mod session;
 pub mod tag;
 pub mod task;
-mod updates;
+pub(crate) mod updates;
 pub mod virtual_disk;
 
 pub use session::Session;

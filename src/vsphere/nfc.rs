@@ -71,7 +71,7 @@ impl Target {
 }
 
 /// `url` with its host replaced by the endpoint's where it is `*`, the path as it was.
-fn resolve(url: &str, host: &str, port: u16) -> Result<Url> {
+pub(crate) fn resolve(url: &str, host: &str, port: u16) -> Result<Url> {
     let authority = if host.contains(':') && !host.starts_with('[') {
         format!("[{host}]:{port}")
     } else {

@@ -253,6 +253,22 @@ fn check_session(response: &Node) -> Result<()> {
     Ok(())
 }
 
+/// The objects of a page of properties, and what is said of each.
+#[cfg(fuzzing)]
+pub(crate) fn read_page(page: Node) -> Result<Vec<(Moref, Properties)>> {
+    check_session(&page)?;
+    let mut found = Vec::new();
+    let objects = take_child(page, "returnval").unwrap_or_default().children;
+    for object in objects.into_iter().filter(|node| node.name == "objects") {
+        let content = read_content(object)?;
+        for missing in &content.missing {
+            missing.check(&content.object)?;
+        }
+        found.push((content.object, content.properties));
+    }
+    Ok(found)
+}
+
 fn read_content(content: Node) -> Result<Content> {
     let Some(object) = content.child("obj").and_then(Moref::from_node) else {
         let message = "there is an object without a reference among the properties";

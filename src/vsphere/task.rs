@@ -49,7 +49,7 @@ async fn look(session: &Session, task: &Moref, mut error: Error) -> Result<Optio
 }
 
 /// What came of the task, once something has.
-fn outcome(properties: &Properties) -> Result<Option<Result<Option<Node>>>> {
+pub(crate) fn outcome(properties: &Properties) -> Result<Option<Result<Option<Node>>>> {
     let Some(info) = properties.get("info") else {
         return Err(Error::new(Kind::Fault, "there is a task without info"));
     };

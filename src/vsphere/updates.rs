@@ -135,7 +135,7 @@ impl Watch {
                 return Err(Error::new(Kind::Fault, message).with_object(&self.object.value));
             }
             self.version = version.to_owned();
-            if self.apply(updates, properties)? {
+            if apply(&self.object, &self.paths, updates, properties)? {
                 let paths: Vec<_> = self.paths.iter().map(String::as_str).collect();
                 *properties = read(&self.session, &self.object, &paths).await?;
             }
@@ -145,37 +145,42 @@ impl Watch {
         }
     }
 
-    /// Applies the changes; true where only a part of a property came, against what was asked.
-    fn apply(&self, updates: &Node, properties: &mut Properties) -> Result<bool> {
-        let mut partial = false;
-        let filters = updates.children_named("filterSet");
-        for update in filters.flat_map(|filter| filter.children_named("objectSet")) {
-            if update.child("obj").and_then(Moref::from_node).as_ref() != Some(&self.object) {
-                continue;
-            }
-            if update.text_at("kind") == Some("leave") {
-                let message = format!("{} is gone", self.object);
-                return Err(Error::new(Kind::NotFound, message).with_object(&self.object.value));
-            }
-            for missing in update.children_named("missingSet") {
-                Missing::read(missing).check(&self.object)?;
-            }
-            for change in update.children_named("changeSet") {
-                let name = change.text_at("name").unwrap_or_default();
-                match change.text_at("op") {
-                    _ if !self.paths.iter().any(|path| path == name) => partial = true,
-                    Some("assign" | "add") => properties.set(name, change.child("val").cloned()),
-                    _ => properties.set(name, None),
-                }
-            }
-        }
-        Ok(partial)
-    }
-
     async fn end(mut self) {
         self.ended = true;
         destroy(&self.session, &self.collector, "DestroyPropertyCollector").await;
     }
+}
+
+/// Applies the changes; true where only a part of a property came, against what was asked.
+pub(crate) fn apply(
+    object: &Moref,
+    paths: &[String],
+    updates: &Node,
+    properties: &mut Properties,
+) -> Result<bool> {
+    let mut partial = false;
+    let filters = updates.children_named("filterSet");
+    for update in filters.flat_map(|filter| filter.children_named("objectSet")) {
+        if update.child("obj").and_then(Moref::from_node).as_ref() != Some(object) {
+            continue;
+        }
+        if update.text_at("kind") == Some("leave") {
+            let message = format!("{object} is gone");
+            return Err(Error::new(Kind::NotFound, message).with_object(&object.value));
+        }
+        for missing in update.children_named("missingSet") {
+            Missing::read(missing).check(object)?;
+        }
+        for change in update.children_named("changeSet") {
+            let name = change.text_at("name").unwrap_or_default();
+            match change.text_at("op") {
+                _ if !paths.iter().any(|path| path == name) => partial = true,
+                Some("assign" | "add") => properties.set(name, change.child("val").cloned()),
+                _ => properties.set(name, None),
+            }
+        }
+    }
+    Ok(partial)
 }
 
 impl Drop for Watch {

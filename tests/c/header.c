@@ -7,6 +7,7 @@ static vmdk_backup_request request;
 static vmdk_volume volume;
 static vmdk_backup_options backup;
 static vmdk_restore_options restore;
+static vmdk_verify_options verify;
 static vmdk_recover_options recover;
 static vmdk_summary summary;
 
@@ -18,6 +19,7 @@ int main(void)
     volume.struct_size = sizeof volume;
     backup.struct_size = sizeof backup;
     restore.struct_size = sizeof restore;
+    verify.struct_size = sizeof verify;
     recover.struct_size = sizeof recover;
     summary.struct_size = sizeof summary;
     return vmdk_error_status(NULL);

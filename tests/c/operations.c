@@ -198,14 +198,26 @@ static void a_volume_goes_out_and_comes_back(void)
     vmdk_backup_options backup = backup_options();
     vmdk_restore_options restore = restore_options();
     vmdk_summary made = { .struct_size = sizeof made };
+    vmdk_verify_options verify = { .struct_size = sizeof verify };
+    vmdk_summary proven = { .struct_size = sizeof proven };
     vmdk_summary brought = { .struct_size = sizeof brought };
 
+    verify.backup_id = backup.backup_id;
     WORKS(vmdk_backup_volume(client, service, &volume, &backup, &made, &error));
     CHECK(memory.committed && memory.aborts == 0 && made.stream_length == memory.length);
     CHECK(strlen(made.stream_sha256) == 64 && made.operation_id[0] && made.backing[0]);
     CHECK(made.backing_created == 0 && made.notice_count == 0 && made.notices[0] == 0);
+    WORKS(vmdk_verify_backup(service, &verify, &proven, &error));
+    CHECK(strcmp(proven.stream_sha256, made.stream_sha256) == 0);
+    CHECK(strcmp(proven.content_digest, made.content_digest) == 0);
+    CHECK(proven.operation_id[0] == 0 && proven.backing[0] == 0);
+    memory.bytes[memory.length / 2] ^= 1;
+    FAILS(vmdk_verify_backup(service, &verify, NULL, &error), VMDK_STATUS_CORRUPT, "byte");
+    memory.bytes[memory.length / 2] ^= 1;
+    verify.check_level = 3;
+    FAILS(vmdk_verify_backup(service, &verify, NULL, &error), VMDK_STATUS_UNSUPPORTED, "check_level");
     WORKS(vmdk_restore_backup(client, service, &volume, &restore, &brought, &error));
-    CHECK(memory.closes == 1);
+    CHECK(memory.closes == 3);
     CHECK(strcmp(made.content_digest, brought.content_digest) == 0);
     CHECK(strcmp(made.backing, brought.backing) == 0);
     vmdk_service_free(service);

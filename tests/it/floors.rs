@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// The floor of each module; those of one floor may use each other.
-const FLOORS: [(&str, u32); 15] = [
+const FLOORS: [(&str, u32); 16] = [
     ("error", 0),
     ("cancel", 1),
     ("file", 1),
@@ -20,6 +20,7 @@ const FLOORS: [(&str, u32); 15] = [
     ("client", 4),
     ("ops", 5),
     ("capi", 6),
+    ("fuzzing", 6),
 ];
 
 /// Modules that know nothing of their neighbours on the floor: each stands alone.

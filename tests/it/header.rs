@@ -31,16 +31,18 @@ const PARTS: [(&str, &[&str]); 9] = [
 ];
 
 /// The last parts, which use all the others.
-const OPERATIONS: [(&str, &[&str]); 2] = [
+const OPERATIONS: [(&str, &[&str]); 3] = [
     (
         "operation",
         &[
             "vmdk_staging",
+            "vmdk_check_level",
             "vmdk_progress_callback",
             "vmdk_backup_options",
             "vmdk_restore_options",
         ],
     ),
+    ("verify", &["vmdk_verify_options"]),
     (
         "recover",
         &[

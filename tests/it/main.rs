@@ -17,6 +17,8 @@ mod sanitizer;
 mod secrets;
 mod session;
 mod stage;
+mod system;
 mod tls;
 mod transport;
+mod verify;
 mod vmdk;

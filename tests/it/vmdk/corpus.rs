@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use sha2::{Digest, Sha256};
 use vmdk_backup::vmdk::{Check, CheckOptions, Facts, Flaw};
+
+use super::decode::decode;
 
 /// One line of the manifest, by column name.
 type Row = HashMap<String, String>;
@@ -64,6 +67,14 @@ fn every_stream_of_the_further_corpus_gets_its_verdict() {
                 .map_or_else(|f| format!("{:?}: {f}", f.kind), |_| "whole".to_owned())
         );
         complaints.extend(complaint(row, &verdict).map(|c| format!("{file}: {c}")));
+        if verdict.is_ok() {
+            let (raw, _) = decode(&CheckOptions::default(), &stream).expect("it was whole");
+            let digest: [u8; 32] = Sha256::digest(&raw).into();
+            let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
+            if hex != row["raw_sha256"] {
+                complaints.push(format!("{file}: decoded to another disk than it holds"));
+            }
+        }
         // Encodings of one disk by different writers share the content digest, and those of different disks do not.
         if let Ok(facts) = &verdict {
             let raw = row["raw_sha256"].clone();

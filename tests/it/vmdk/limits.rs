@@ -68,6 +68,31 @@ fn the_limits_are_kept() {
     );
 }
 
+#[test]
+fn a_flaw_before_the_longest_stream_is_told_whatever_the_cuts_are() {
+    let mut stream = Writer::default().write(&Disk::new(2048, &[0, 1, 2]));
+    let (at, length) = (stream.grains[1], stream.bytes.len());
+    stream.set64(at, 1);
+    let options = CheckOptions {
+        limits: Limits {
+            max_stream: length as u64,
+            ..Limits::default()
+        },
+        ..CheckOptions::default()
+    };
+    let mut check = Check::new(&options).unwrap();
+    let mut bytes = Bytes::from(stream.bytes);
+    check.feed(bytes.split_to(512)).unwrap();
+    // Short, and so put together with what follows; then one that is not, and that goes far beyond the limit.
+    check.feed(bytes).unwrap();
+    let flaw = check.feed(vec![0; 1 << 20].into()).unwrap_err();
+    assert_eq!(
+        (flaw.kind, flaw.offset),
+        (FlawKind::GrainMisaligned, at as u64),
+        "{flaw}"
+    );
+}
+
 /// A stream of so many equal grains, a slab for each grain table, up to where its directory would come.
 fn long_stream(
     grains: u64,

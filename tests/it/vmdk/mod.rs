@@ -1,7 +1,9 @@
 //! The check of stream-optimized VMDKs.
 
 mod corpus;
+mod decode;
 mod disk;
+mod encode;
 mod limits;
 mod malformed;
 mod peers;

@@ -65,7 +65,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// Text, noise and holes, over several grain tables.
-fn mixed(length: usize) -> Vec<u8> {
+pub fn mixed(length: usize) -> Vec<u8> {
     let mut raw = vec![0; length];
     for (at, piece) in raw.chunks_mut(50_000).enumerate() {
         match at % 7 {

@@ -3,6 +3,7 @@
 mod grains;
 mod head;
 mod tables;
+mod texts;
 
 use vmdk_backup::vmdk::{Flaw, FlawKind};
 

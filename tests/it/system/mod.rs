@@ -1,0 +1,9 @@
+//! The library in a process that is killed, refused by its operating system, or signalled.
+
+mod agent;
+mod calls;
+mod host;
+mod kills;
+mod site;
+mod strace;
+mod walk;
