@@ -93,8 +93,8 @@ pub const OF_A_CALL: [Fault; 19] = [
 pub const OF_A_TASK: [Fault; 5] = [
     Fault::Refused("SystemError"),
     Fault::Refused("NoDiskSpace"),
+    Fault::Refused("TaskInProgress"),
     Fault::RefusedAfter("SystemError"),
-    Fault::RefusedAfter("TaskInProgress"),
     Fault::Held,
 ];
 

@@ -92,14 +92,60 @@ fn must_fail(point: &Point) -> bool {
     }
 }
 
-/// What does no harm to anybody.
+/// What does no harm to anybody, or is waited for and asked again.
 fn must_succeed(point: &Point) -> bool {
-    match (point.fault, &point.place) {
-        (Fault::Held | Fault::Service(Callback::Short), _) => true,
+    let Place::Call(method, _) = &point.place else {
+        return matches!(point.fault, Fault::Held | Fault::Service(Callback::Short));
+    };
+    let is_broken_exchange = matches!(
+        point.fault,
+        Fault::ReplyLost
+            | Fault::Truncated
+            | Fault::Html
+            | Fault::Close
+            | Fault::Reset
+            | Fault::Status(401 | 500 | 502)
+            | Fault::StatusAfter(_)
+    );
+    match point.fault {
+        Fault::Held => true,
         // A session that was lost is replaced; there is none yet before these.
-        (Fault::Refused("NotAuthenticated"), Place::Call(method, _)) => {
+        Fault::Refused("NotAuthenticated") => {
             !["RetrieveServiceContent", "Login"].contains(&method.as_str())
         }
+        Fault::Status(429 | 503) => point.setting.patient,
+        _ => is_broken_exchange && point.setting.patient && READS.contains(&method.as_str()),
+    }
+}
+
+/// Methods that change nothing, or nothing that outlives the session.
+const READS: [&str; 7] = [
+    "RetrievePropertiesEx",
+    "CreateContainerView",
+    "DestroyView",
+    "FindAllByUuid",
+    "QueryVirtualDiskUuid",
+    "HttpNfcLeaseGetManifest",
+    "CurrentTime",
+];
+
+/// Methods by which tasks and leases are watched: how often they are called depends on how soon
+/// these are done.
+const WATCHES: [&str; 5] = [
+    "RetrievePropertiesEx",
+    "CreatePropertyCollector",
+    "CreateFilter",
+    "WaitForUpdatesEx",
+    "DestroyPropertyCollector",
+];
+
+/// Whether it depends on time if the point is there at all.
+pub fn may_be_missing(point: &Point) -> bool {
+    match &point.place {
+        Place::Call(method, _) => {
+            WATCHES.contains(&method.as_str()) || method == "HttpNfcLeaseProgress"
+        }
+        Place::Progress(_) => true,
         _ => false,
     }
 }
@@ -112,20 +158,35 @@ fn hides_lease(point: &Point) -> bool {
     point.fault.hides_effect() && ["ExportVm", "ImportVApp"].contains(&method.as_str())
 }
 
-/// Whether something may be left to recovery.
+/// Whether something may be left to recovery: where what takes it away was struck itself, or the
+/// watch over that, or where nobody heard what was made. Neither data nor services, directories or
+/// the caller's wishes are reasons to leave anything.
 pub fn may_leave(point: &Point) -> bool {
-    let _ = point;
-    true
+    let (Place::Call(method, _) | Place::Task(method, _)) = &point.place else {
+        return false;
+    };
+    let takes_away = ["Destroy_Task", "DeleteVirtualDisk_Task", "ReconfigVM_Task"];
+    takes_away.contains(&method.as_str())
+        || WATCHES.contains(&method.as_str())
+        || hides_lease(point)
 }
 
-/// Whether a lease may be left that ends by itself.
+/// Whether a lease may be left that ends by itself: one that nobody heard of, or whose end was
+/// struck.
 pub fn may_leave_lease(point: &Point) -> bool {
-    let _ = (point, Place::Journal);
-    true
+    let ends = ["HttpNfcLeaseAbort", "HttpNfcLeaseComplete"];
+    hides_lease(point)
+        || matches!(&point.place, Place::Call(method, _) if ends.contains(&method.as_str()))
 }
 
-/// Whether a session may be left that ends by itself.
+/// Whether a session may be left that ends by itself: one that nobody heard of, or whose end was
+/// struck, or that the server denied although it was there.
 pub fn may_leave_session(point: &Point) -> bool {
-    let _ = point;
-    true
+    match &point.place {
+        Place::Call(method, _) => {
+            let denied = point.fault == Fault::Refused("NotAuthenticated");
+            denied || method == "Logout" || (method == "Login" && point.fault.hides_effect())
+        }
+        _ => false,
+    }
 }

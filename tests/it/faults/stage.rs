@@ -430,13 +430,13 @@ impl SmallDisk {
         done.status.success().then_some(SmallDisk { path })
     }
 
-    /// Fills it up but for so many bytes.
+    /// Fills it up but for so many bytes, in whole pages.
     fn leave(&self, bytes: u64) {
         let mut ballast = File::create(self.path.join("ballast")).unwrap();
         let page = [0x5a; Self::PAGE as usize];
         while ballast.write_all(&page).is_ok() {}
         let filled = ballast.metadata().unwrap().len();
-        let rest = bytes.div_ceil(Self::PAGE) * Self::PAGE;
+        let rest = bytes / Self::PAGE * Self::PAGE;
         ballast.set_len(filled.saturating_sub(rest)).unwrap();
     }
 
