@@ -252,6 +252,7 @@ impl<'a> Restore<'a> {
             op.ensure(exchange, |_| {
                 let (session, vm, to) = (session.clone(), imported.vm.clone(), to.clone());
                 async move {
+                    machine::come_to_rest(&session, &vm).await;
                     let attached = attached(session, vec![vm]).await?;
                     Ok(attached.contains(&to).then_some(()))
                 }

@@ -187,7 +187,13 @@ impl Restore<'_> {
             changes,
         ));
         // Whatever the answer was, or if it was lost: the tag went in the same step.
-        let made = op.settle(backing::describe(session, imported.vm.clone()));
+        let (vm, is_adopted) = (imported.vm.clone(), adopted.is_ok());
+        let made = op.settle(async move {
+            if !is_adopted {
+                machine::come_to_rest(&session, &vm).await;
+            }
+            backing::describe(session, vm).await
+        });
         let made = match (adopted, made) {
             (_, Ok(made)) if made.extra(tag::OPERATION).is_none() => made,
             (Err(error), _) => return Err(error),
