@@ -171,7 +171,8 @@ fn check(
     if !left.is_empty() && !named && journals == 0 {
         return Err(format!("left and not named anywhere: {left:?}"));
     }
-    if !(left.is_empty() && journals == 0) && !point.is_some_and(rules::may_leave) {
+    let is_clean = left.is_empty() && journals == 0;
+    if !is_clean && !point.is_some_and(rules::may_leave) {
         return Err(format!(
             "needlessly left to recovery: {left:?} and {journals} journals"
         ));
