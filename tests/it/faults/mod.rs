@@ -13,6 +13,7 @@ mod point;
 mod rules;
 mod service;
 mod setting;
+mod small_disk;
 mod stage;
 mod verdict;
 

@@ -4,14 +4,13 @@ use super::fault::{Callback, Cut, Fault};
 use super::point::{Place, Point, Rehearsal};
 use super::service::{Unreliable, Wrong};
 use super::setting::{Setting, Work};
+use super::small_disk::SmallDisk;
 use super::verdict::{Things, Verdict};
 use crate::fixture::{FAST, Kept, MIB, Memory, Scene, sha256, write_disk};
 use std::cell::Cell;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 use tempfile::TempDir;
 use vmdk_backup::client::{Client, ConnectOptions};
@@ -410,46 +409,5 @@ impl Stage {
         let logged = log.iter().map(|line| format!("  {line}"));
         let lines: Vec<String> = asked.chain(logged).collect();
         lines.join("\n")
-    }
-}
-
-/// A file system of its own, in memory, that can be filled up. Only a privileged user can have one.
-struct SmallDisk {
-    path: PathBuf,
-}
-
-impl SmallDisk {
-    const SIZE: u64 = 8 * MIB;
-    const PAGE: u64 = 4096;
-
-    fn mount(path: PathBuf) -> Option<SmallDisk> {
-        std::fs::create_dir(&path).unwrap();
-        let mut mount = Command::new("mount");
-        mount.args(["-t", "tmpfs", "-o", &format!("size={}", Self::SIZE), "none"]);
-        let done = mount.arg(&path).output().ok()?;
-        done.status.success().then_some(SmallDisk { path })
-    }
-
-    /// Fills it up but for so many bytes, in whole pages.
-    fn leave(&self, bytes: u64) {
-        let mut ballast = File::create(self.path.join("ballast")).unwrap();
-        let page = [0x5a; Self::PAGE as usize];
-        while ballast.write_all(&page).is_ok() {}
-        let filled = ballast.metadata().unwrap().len();
-        let rest = bytes / Self::PAGE * Self::PAGE;
-        ballast.set_len(filled.saturating_sub(rest)).unwrap();
-    }
-
-    fn empty(&self) {
-        // There is none where the operation ended before.
-        let _ = std::fs::remove_file(self.path.join("ballast"));
-        let left = self.path.read_dir().unwrap().count();
-        assert_eq!(left, 0, "a temporary file is left");
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
     }
 }
