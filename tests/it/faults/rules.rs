@@ -31,6 +31,8 @@ fn kinds(point: &Point) -> Vec<Kind> {
         Fault::Refused(fault) | Fault::RefusedAfter(fault) => vec![of_fault(fault)],
         Fault::ReplyLost | Fault::Close | Fault::Reset => vec![Kind::Connection],
         Fault::Truncated | Fault::Html => vec![Kind::Fault],
+        // The address of a lease that is over is not found, either.
+        Fault::Status(404) => vec![Kind::NotFound, Kind::Connection],
         Fault::Status(status) | Fault::StatusAfter(status) => vec![of_status(status)],
         Fault::Held => vec![],
         Fault::LoseSession => vec![Kind::Connection, Kind::Auth, Kind::NotFound],
@@ -59,7 +61,6 @@ fn of_fault(fault: &str) -> Kind {
 fn of_status(status: u16) -> Kind {
     match status {
         401 => Kind::Auth,
-        404 => Kind::NotFound,
         429 | 502 | 503 => Kind::Connection,
         507 => Kind::NoSpace,
         _ => Kind::Fault,
