@@ -5,6 +5,7 @@
 # make test       all tests
 # make test-system   every kill, failing system call and host's trouble, of which make test takes a sample
 # make fuzz       each fuzzer for FUZZ_SECONDS (60)
+# make test-faults   every fault at every point of each operation, of which make test takes a sample
 # make bench      peak memory for small and large volumes
 
 PREFIX ?= /usr/local
@@ -69,7 +70,7 @@ stage:
 	$(MAKE) install PROFILE=dev DESTDIR= PREFIX=$(abspath $(TARGET))/stage \
 	    LIBDIR=$(abspath $(TARGET))/stage/lib INCLUDEDIR=$(abspath $(TARGET))/stage/include
 
-.PHONY: demo demo-prefix bench test test-system fuzz clean
+.PHONY: demo demo-prefix bench test test-system test-faults fuzz clean
 
 # Sets everything up and runs the main job from end to end.
 demo: demo-prefix
@@ -96,6 +97,11 @@ test:
 test-system:
 	tests/setup.sh test
 	VMDK_SYSTEM=full $(CARGO) test --test it -- system:: --nocapture --test-threads=1
+
+# Every fault at every point of every operation.
+test-faults:
+	tests/setup.sh test
+	VMDK_FAULTS=full $(CARGO) test --test it -- faults:: --nocapture
 
 # Fuzzes whatever the library reads, FUZZ_SECONDS each of FUZZ_TARGETS; corpus and crashes are kept in target/fuzz.
 FUZZ_SECONDS ?= 60

@@ -273,9 +273,10 @@ impl<'a> Backup<'a> {
             return writer.commit().context("commit to the service");
         }
         // A backing of which the caller hears must not be one that recovery would remove.
-        self.keep_backing(op, &backing.moref)?;
+        let kept = self.keep_backing(op, &backing.moref);
+        // Its tag may be off even if the answer was lost: it is not to be found by that any more.
         self.undo.keep_vm();
-        let committed = writer.commit().context("commit to the service");
+        let committed = kept.and_then(|()| writer.commit().context("commit to the service"));
         committed.map_err(|error| take_back(op, &backing.moref, error))
     }
 

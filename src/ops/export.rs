@@ -98,7 +98,8 @@ impl Export<'_> {
                 ),
             ));
         }
-        let manifest = op.run(lease.manifest())?;
+        let manifest = op.run(lease.manifest());
+        let manifest = manifest.map_err(|error| op.explain_lease(&lease, error))?;
         let log = op.log().clone();
         compare_manifest(&manifest, &self.disk.slot, &facts, notices, &log)?;
         op.settle(lease.complete())?;

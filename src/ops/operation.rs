@@ -205,7 +205,8 @@ impl<'a> Operation<'a> {
 
     /// What the server says of a lease under which a transfer failed tells more than the transfer.
     pub(super) fn explain_lease(&mut self, lease: &Lease, error: Error) -> Error {
-        if !error.is_retryable() {
+        // A lease that has failed answers that its state does not allow anything.
+        if !error.is_retryable() && error.kind() != Kind::InvalidState {
             return error;
         }
         match self.settle(lease.fault()) {

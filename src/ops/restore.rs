@@ -220,10 +220,23 @@ impl<'a> Restore<'a> {
             changes,
         ));
         // Whatever the answer was, or if it was lost: the tag went in the same step.
-        let made = op.settle(backing::describe(session, imported.vm.clone()));
+        let (vm, is_adopted) = (imported.vm.clone(), adopted.is_ok());
+        let made = op.settle(async move {
+            if !is_adopted {
+                machine::come_to_rest(&session, &vm).await;
+            }
+            backing::describe(session, vm).await
+        });
         let made = match (adopted, made) {
             (_, Ok(made)) if made.extra(tag::OPERATION).is_none() => made,
-            (Err(error), _) | (Ok(()), Err(error)) => return Err(error),
+            (Err(error), _) => return Err(error),
+            (Ok(()), Err(error)) => {
+                // It is the backing now, and not to be taken away.
+                self.adopted(&imported);
+                let notice = format!("the new backing could not be looked at: {error}");
+                self.summary.notices.push(notice);
+                return Ok(());
+            }
             (Ok(()), Ok(made)) => {
                 return Err(Error::new(
                     Kind::Fault,
@@ -231,9 +244,7 @@ impl<'a> Restore<'a> {
                 ));
             }
         };
-        self.undo.keep_vm();
-        self.summary.backing = imported.vm.value.clone();
-        self.summary.backing_created = true;
+        self.adopted(&imported);
         let id_kept = volume.id.is_none() || same_uuid(&made.instance_uuid, &volume.id);
         if made.name != volume.name || !id_kept {
             self.summary.notices.push(format!(
@@ -242,5 +253,11 @@ impl<'a> Restore<'a> {
             ));
         }
         Ok(())
+    }
+
+    fn adopted(&mut self, imported: &Imported) {
+        self.undo.keep_vm();
+        self.summary.backing = imported.vm.value.clone();
+        self.summary.backing_created = true;
     }
 }

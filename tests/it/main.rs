@@ -4,6 +4,7 @@ mod capi;
 mod capi_operations;
 mod convert;
 mod examples;
+mod faults;
 mod fixture;
 mod floors;
 mod header;
