@@ -3,7 +3,7 @@
 # make stage      the same, built fast, into target/stage, where the tests and examples find it
 # make demo       the main job from end to end, against a simulated vCenter
 # make test       all tests
-# make bench      peak memory for small and large volumes
+# make bench      peak memory for small and large volumes; the engine beside qemu-img
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
@@ -13,6 +13,10 @@ PROFILE ?= release
 CARGO ?= cargo
 INSTALL ?= install
 OBJCOPY ?= objcopy
+
+# Compression with ISA-L, where the tools that build it are there: FEATURES= leaves it out.
+HAVE = $(shell command -v $(1) 2>/dev/null)
+FEATURES ?= $(if $(and $(call HAVE,nasm),$(call HAVE,autoreconf),$(call HAVE,libtoolize)),igzip)
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
@@ -33,7 +37,7 @@ lib: $(BUILT)/libvmdk_backup.so $(BUILT)/install/libvmdk_backup.a
 # Both at once, and not as a Rust library too, which would switch link-time optimisation off. The
 # shared object cannot be unloaded: threads and thread-local destructors outlive a dlclose().
 $(BUILT)/libvmdk_backup.so $(BUILT)/libvmdk_backup.a &: $(SOURCES)
-	$(CARGO) rustc --lib --profile $(PROFILE) --crate-type cdylib,staticlib -- \
+	$(CARGO) rustc --lib --profile $(PROFILE) --features '$(FEATURES)' --crate-type cdylib,staticlib -- \
 	    -C link-arg=-Wl,-soname,$(SONAME) -C link-arg=-Wl,-z,nodelete
 	touch $(BUILT)/libvmdk_backup.so $(BUILT)/libvmdk_backup.a
 
@@ -64,7 +68,7 @@ install: lib
 	$(FILL) include/vmdk_backup-config-version.cmake.in > $(DESTDIR)$(LIBDIR)/cmake/vmdk_backup/vmdk_backup-config-version.cmake
 
 stage:
-	$(MAKE) install PROFILE=dev DESTDIR= PREFIX=$(abspath $(TARGET))/stage \
+	$(MAKE) install PROFILE=dev FEATURES= DESTDIR= PREFIX=$(abspath $(TARGET))/stage \
 	    LIBDIR=$(abspath $(TARGET))/stage/lib INCLUDEDIR=$(abspath $(TARGET))/stage/include
 
 .PHONY: demo demo-prefix bench test clean
@@ -73,9 +77,11 @@ stage:
 demo: demo-prefix
 	tests/demo.sh $(abspath $(TARGET))/demo $(abspath $(TARGET))/debug/vsphere-sim
 
-# Peak memory of a backup and a restore, for a small volume and a large sparse one.
+# Peak memory of a backup and a restore, for a small volume and a large sparse one; then time and size of
+# the engine's conversions.
 bench: demo-prefix
 	benches/memory.sh $(abspath $(TARGET))/demo $(abspath $(TARGET))/debug/vsphere-sim
+	$(CARGO) bench --bench engine --features '$(FEATURES)'
 
 demo-prefix:
 	tests/setup.sh demo
@@ -89,6 +95,7 @@ test:
 	tests/peers/setup.sh $(abspath $(TARGET))/peers
 	$(MAKE) stage
 	$(CARGO) test --workspace
+	$(if $(FEATURES),$(CARGO) test --features '$(FEATURES)' --lib vmdk::)
 
 clean:
 	$(CARGO) clean
