@@ -62,8 +62,13 @@ fn a_short_last_grain_becomes_whole() {
         short_last: true,
         ..Writer::default()
     };
-    let (_, before, _) = normalized(&writer.write(&disk()).bytes);
+    let disk = disk();
+    let (out, before, _) = normalized(&writer.write(&disk).bytes);
     assert!(!before.normal);
+    // It is stored, in blocks of 65535 bytes: what it holds, then zeros beyond the end of the disk.
+    let last = disk.sectors as usize / 128 * 65536;
+    let stored = disk.bytes(last, 65535);
+    assert!(out.windows(stored.len()).any(|bytes| bytes == stored));
 }
 
 #[test]
