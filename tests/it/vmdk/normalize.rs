@@ -10,7 +10,8 @@ use super::peers::{encoded, mixed, qemu_img, vmdkstream};
 use super::writer::{TABLE_SPAN, Writer};
 use super::{check, check_with};
 
-fn lenient() -> CheckOptions {
+/// Takes what can be made whole.
+pub fn lenient() -> CheckOptions {
     CheckOptions {
         accept_missing_eos: true,
         ..CheckOptions::default()
@@ -19,9 +20,9 @@ fn lenient() -> CheckOptions {
 
 /// What the stream becomes, with the facts of both; it must be normal, hold the same disk and have the length foretold.
 #[track_caller]
-fn normalized(stream: &[u8]) -> (Vec<u8>, Facts, Facts) {
+pub fn normalized(stream: &[u8]) -> (Vec<u8>, Facts, Facts) {
     let before = check_with(&lenient(), stream, 1 << 20).unwrap();
-    let reorder = if before.in_order { 0 } else { 1 << 20 };
+    let reorder = if before.in_order { 0 } else { 16 << 20 };
     let options = NormalizeOptions {
         reorder,
         ..NormalizeOptions::default()
