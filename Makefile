@@ -3,10 +3,10 @@
 # make stage      the same, built fast, into target/stage, where the tests and examples find it
 # make demo       the main job from end to end, against a simulated vCenter
 # make test       all tests
+# make test-faults   every fault at every point of each operation, of which make test takes a sample
 # make test-system   every kill, failing system call and host's trouble, of which make test takes a sample
 # make fuzz       each fuzzer for FUZZ_SECONDS (60)
-# make test-faults   every fault at every point of each operation, of which make test takes a sample
-# make bench      peak memory for small and large volumes
+# make bench      peak memory for small and large volumes; the engine beside qemu-img
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
@@ -16,6 +16,10 @@ PROFILE ?= release
 CARGO ?= cargo
 INSTALL ?= install
 OBJCOPY ?= objcopy
+
+# Compression with ISA-L, where the tools that build it are there: FEATURES= leaves it out.
+HAVE = $(shell command -v $(1) 2>/dev/null)
+FEATURES ?= $(if $(and $(call HAVE,nasm),$(call HAVE,autoreconf),$(call HAVE,libtoolize)),igzip)
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
@@ -36,7 +40,7 @@ lib: $(BUILT)/libvmdk_backup.so $(BUILT)/install/libvmdk_backup.a
 # Both at once, and not as a Rust library too, which would switch link-time optimisation off. The
 # shared object cannot be unloaded: threads and thread-local destructors outlive a dlclose().
 $(BUILT)/libvmdk_backup.so $(BUILT)/libvmdk_backup.a &: $(SOURCES)
-	$(CARGO) rustc --lib --profile $(PROFILE) --crate-type cdylib,staticlib -- \
+	$(CARGO) rustc --lib --profile $(PROFILE) --features '$(FEATURES)' --crate-type cdylib,staticlib -- \
 	    -C link-arg=-Wl,-soname,$(SONAME) -C link-arg=-Wl,-z,nodelete
 	touch $(BUILT)/libvmdk_backup.so $(BUILT)/libvmdk_backup.a
 
@@ -67,7 +71,7 @@ install: lib
 	$(FILL) include/vmdk_backup-config-version.cmake.in > $(DESTDIR)$(LIBDIR)/cmake/vmdk_backup/vmdk_backup-config-version.cmake
 
 stage:
-	$(MAKE) install PROFILE=dev DESTDIR= PREFIX=$(abspath $(TARGET))/stage \
+	$(MAKE) install PROFILE=dev FEATURES= DESTDIR= PREFIX=$(abspath $(TARGET))/stage \
 	    LIBDIR=$(abspath $(TARGET))/stage/lib INCLUDEDIR=$(abspath $(TARGET))/stage/include
 
 .PHONY: demo demo-prefix bench test test-system test-faults fuzz clean
@@ -76,9 +80,11 @@ stage:
 demo: demo-prefix
 	tests/demo.sh $(abspath $(TARGET))/demo $(abspath $(TARGET))/debug/vsphere-sim
 
-# Peak memory of a backup and a restore, for a small volume and a large sparse one.
+# Peak memory of a backup and a restore, for a small volume and a large sparse one; then time and size of
+# the engine's conversions.
 bench: demo-prefix
 	benches/memory.sh $(abspath $(TARGET))/demo $(abspath $(TARGET))/debug/vsphere-sim
+	$(CARGO) bench --bench engine --features '$(FEATURES)'
 
 demo-prefix:
 	tests/setup.sh demo
@@ -92,6 +98,7 @@ test:
 	tests/peers/setup.sh $(abspath $(TARGET))/peers
 	$(MAKE) stage
 	$(CARGO) test --workspace
+	$(if $(FEATURES),$(CARGO) test --features '$(FEATURES)' --lib vmdk::)
 
 # Programs killed at each step and at random system calls, and with each system call failing.
 test-system:
