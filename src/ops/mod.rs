@@ -1,5 +1,6 @@
 //! The use cases, readable aloud.
 
+mod create;
 mod export;
 mod import;
 mod journal;
@@ -7,6 +8,7 @@ mod operation;
 mod plan;
 mod proof;
 mod raw;
+mod remains;
 mod replace;
 mod source;
 mod temporary;

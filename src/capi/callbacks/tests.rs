@@ -3,8 +3,9 @@
 use super::*;
 use crate::service::Format;
 use crate::service::conformance;
+use bytes::Bytes;
 use std::collections::HashMap;
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_void};
 use std::sync::Mutex;
 
 type Backup = (Vec<u8>, Option<Vec<u8>>);
