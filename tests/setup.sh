@@ -22,6 +22,10 @@ need /usr/bin/time time
 [ "$job" = demo ] || need g++ g++
 if [ "$job" = test ]; then
     need strace strace
+    need nasm nasm
+    need autoreconf autoconf
+    need automake automake
+    need libtoolize libtool
     need valgrind valgrind
     need python3 python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"

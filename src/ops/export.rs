@@ -87,7 +87,7 @@ impl Export<'_> {
             Into::Stream { held, sink } => self.receive(op, &lease, held, sink),
             Into::Raw(writer) => self.decode(op, &lease, writer),
         };
-        let facts = received.map_err(|error| op.explain_lease(lease.fault(), error))?;
+        let facts = received.map_err(|error| op.explain_lease(&lease, error))?;
         op.enter(Phase::Verify, 0)?;
         if facts.capacity != self.disk.capacity {
             return Err(Error::new(
@@ -99,10 +99,10 @@ impl Export<'_> {
             ));
         }
         let manifest = op.run(lease.manifest());
-        let manifest = manifest.map_err(|error| op.explain_lease(lease.fault(), error))?;
+        let manifest = manifest.map_err(|error| op.explain_lease(&lease, error))?;
         let log = op.log().clone();
         compare_manifest(&manifest, &self.disk.slot, &facts, notices, &log)?;
-        op.complete(lease)?;
+        op.settle(lease.complete())?;
         Ok(facts)
     }
 

@@ -133,7 +133,7 @@ impl<'a> Restore<'a> {
         self.undo.know(op, &vm)?;
         let facts = match self.upload(op, stream, source, &lease) {
             Ok(facts) => facts,
-            Err(error) => return Err(op.explain_lease(lease.fault(), error)),
+            Err(error) => return Err(op.explain_lease(&lease, error)),
         };
         if let Some(recorded) = recorded {
             recorded.require(&facts)?;
@@ -141,10 +141,10 @@ impl<'a> Restore<'a> {
 
         op.enter(Phase::Verify, 0)?;
         let manifest = op.run(lease.manifest());
-        let manifest = manifest.map_err(|error| op.explain_lease(lease.fault(), error))?;
+        let manifest = manifest.map_err(|error| op.explain_lease(&lease, error))?;
         let log = op.log().clone();
         compare_manifest(&manifest, "", &facts, &mut self.summary.notices, &log)?;
-        op.complete(lease)?;
+        op.settle(lease.complete())?;
         self.summary.moved(&facts);
         let disk = self.only_disk(op, &vm)?;
         if disk.capacity != capacity {

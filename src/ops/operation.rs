@@ -203,35 +203,12 @@ impl<'a> Operation<'a> {
         }
     }
 
-    /// What the server says of a lease under which something failed (see [`Lease::fault`]) tells
-    /// more than the failure.
-    pub(super) fn explain_lease(
-        &mut self,
-        fault: impl Future<Output = Result<Option<Error>>> + Send + 'static,
-        error: Error,
-    ) -> Error {
-        // A lease that has failed answers that its state does not allow anything.
-        if !error.is_retryable() && error.kind() != Kind::InvalidState {
-            return error;
+    /// See [`Lease::explain`].
+    pub(super) fn explain_lease(&mut self, lease: &Lease, error: Error) -> Error {
+        let explained = lease.explain(error);
+        match self.settle(async move { Ok(explained.await) }) {
+            Ok(error) | Err(error) => error,
         }
-        match self.settle(fault) {
-            Ok(Some(fault)) => {
-                let hopeless = [Kind::NoSpace, Kind::Auth, Kind::NotFound, Kind::Unsupported];
-                let known = fault.context(error);
-                match hopeless.contains(&known.kind()) {
-                    true => known,
-                    false => known.retryable(),
-                }
-            }
-            Ok(None) | Err(_) => error,
-        }
-    }
-
-    /// Tells the server that all is well with what was done under a lease.
-    pub(super) fn complete(&mut self, lease: Lease) -> Result<()> {
-        let fault = lease.fault();
-        let completed = self.settle(lease.complete());
-        completed.map_err(|error| self.explain_lease(fault, error))
     }
 
     /// Takes charge of a lease the server granted, and waits until it is ready.
