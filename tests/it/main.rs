@@ -18,6 +18,7 @@ mod roundtrip;
 mod sanitizer;
 mod secrets;
 mod session;
+mod soak;
 mod stage;
 mod system;
 mod tls;
