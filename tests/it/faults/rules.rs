@@ -72,7 +72,8 @@ fn of_cut(cut: Cut, import: bool) -> Vec<Kind> {
         Cut::Close | Cut::Reset | Cut::LengthTooLong => vec![Kind::Connection, Kind::Corrupt],
         Cut::Stall => vec![Kind::Stalled],
         // The receiver of an import finds it, and says so in words of its own.
-        Cut::Flip if import => vec![Kind::Fault],
+        // The host sees it, or, in bytes that mean nothing to it, its manifest tells.
+        Cut::Flip if import => vec![Kind::Fault, Kind::Corrupt],
         Cut::End | Cut::Flip | Cut::TooLong | Cut::LengthTooShort => vec![Kind::Corrupt],
         Cut::Answer(status) => vec![of_status(status), Kind::Connection],
         Cut::LeaseError(fault) => vec![of_fault(fault), Kind::Connection],
