@@ -6,6 +6,7 @@
 # make test-system   every kill, failing system call and host's trouble, of which make test takes a sample
 # make fuzz       each fuzzer for FUZZ_SECONDS (60)
 # make test-faults   every fault at every point of each operation, of which make test takes a sample
+# make test-network  20,000 faults of the network, of which make test takes a sample
 # make bench      peak memory for small and large volumes
 
 PREFIX ?= /usr/local
@@ -70,7 +71,7 @@ stage:
 	$(MAKE) install PROFILE=dev DESTDIR= PREFIX=$(abspath $(TARGET))/stage \
 	    LIBDIR=$(abspath $(TARGET))/stage/lib INCLUDEDIR=$(abspath $(TARGET))/stage/include
 
-.PHONY: demo demo-prefix bench test test-system test-faults fuzz clean
+.PHONY: demo demo-prefix bench test test-system test-faults test-network fuzz clean
 
 # Sets everything up and runs the main job from end to end.
 demo: demo-prefix
@@ -102,6 +103,11 @@ test-system:
 test-faults:
 	tests/setup.sh test
 	VMDK_FAULTS=full $(CARGO) test --test it -- faults:: --nocapture
+
+# The network between library and server failing at 20,000 bytes.
+test-network:
+	tests/setup.sh test
+	VMDK_NETWORK=full $(CARGO) test --test it -- network:: --nocapture
 
 # Fuzzes whatever the library reads, FUZZ_SECONDS each of FUZZ_TARGETS; corpus and crashes are kept in target/fuzz.
 FUZZ_SECONDS ?= 60
