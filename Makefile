@@ -5,6 +5,7 @@
 # make test       all tests
 # make test-faults   every fault at every point of each operation, of which make test takes a sample
 # make test-system   every kill, failing system call and host's trouble, of which make test takes a sample
+# make test-network  20,000 faults of the network, of which make test takes a sample
 # make soak       32 threads for ten rounds, 200 backups in a row
 # make fuzz       each fuzzer for FUZZ_SECONDS (60)
 # make bench      peak memory for small and large volumes; the engine beside qemu-img
@@ -75,7 +76,7 @@ stage:
 	$(MAKE) install PROFILE=dev FEATURES= DESTDIR= PREFIX=$(abspath $(TARGET))/stage \
 	    LIBDIR=$(abspath $(TARGET))/stage/lib INCLUDEDIR=$(abspath $(TARGET))/stage/include
 
-.PHONY: demo demo-prefix bench test test-system test-faults soak fuzz clean
+.PHONY: demo demo-prefix bench test test-system test-faults test-network soak fuzz clean
 
 # Sets everything up and runs the main job from end to end.
 demo: demo-prefix
@@ -115,6 +116,11 @@ test-faults:
 soak:
 	tests/setup.sh test
 	VMDK_SOAK=full $(CARGO) test --test it -- soak:: --nocapture
+
+# The network between library and server failing at 20,000 bytes.
+test-network:
+	tests/setup.sh test
+	VMDK_NETWORK=full $(CARGO) test --test it -- network:: --nocapture
 
 # Fuzzes whatever the library reads, FUZZ_SECONDS each of FUZZ_TARGETS; corpus and crashes are kept in target/fuzz.
 FUZZ_SECONDS ?= 60

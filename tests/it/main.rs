@@ -8,6 +8,7 @@ mod faults;
 mod fixture;
 mod floors;
 mod header;
+mod network;
 mod peer;
 mod peers;
 mod raw;

@@ -1,0 +1,82 @@
+//! Why an operation may end as it did although it was struck.
+
+use super::point::Point;
+use super::program::Told;
+use super::proxy::{Fired, Kind, Record, Seen, Way};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// It failed, and said so.
+    Failed,
+    /// The operation had returned: what was struck was the end of its session.
+    AfterTheEnd,
+    /// The library's log tells of another attempt.
+    TriedAgain,
+    /// The log tells of a task that was waited for in another way.
+    WatchedAgain,
+    /// The call that failed, as the log tells, is one of those whose failure costs nothing.
+    BestEffort,
+    /// What was struck was the alert by which TLS says goodbye.
+    Goodbye,
+    /// Nothing came any more that could have been held back.
+    NothingCameAfter,
+    /// An answer was through to its last byte, no call failed, and another connection took its place.
+    BetweenExchanges,
+}
+
+/// Calls that free what the session's end frees, too, or that tell of progress.
+const BEST_EFFORT: [&str; 5] = [
+    "DestroyPropertyCollector",
+    "DestroyView",
+    "HttpNfcLeaseProgress",
+    "HttpNfcLeaseAbort",
+    "Logout",
+];
+
+/// The record of an alert under TLS 1.3: header, two bytes, their type, and the tag. Requests,
+/// answers and the pieces of disks are longer.
+const ALERT: u64 = 5 + 2 + 1 + 16;
+
+/// The rule by which a run ended as it did; none where it succeeded and should not have.
+pub fn explain(point: &Point, told: &Told, seen: &Seen, fired: Fired, log: &str) -> Option<Rule> {
+    let strike = point.strike;
+    let lane = || {
+        let ours = |one: &&Record| one.connection == strike.connection && one.way == strike.way;
+        seen.records.iter().filter(ours)
+    };
+    let holds_back = matches!(strike.kind, Kind::Fin | Kind::Stall);
+    let failed = failed_calls(log);
+    let is_best_effort = !failed.is_empty() && failed.iter().all(|call| BEST_EFFORT.contains(call));
+    let is_goodbye = |one: &Record| {
+        one.start <= strike.at && strike.at < one.end && one.end - one.start == ALERT
+    };
+    let is_between = strike.way == Way::ToClient
+        && failed.is_empty()
+        && lane().any(|record| record.end == strike.at)
+        && (strike.kind == Kind::Reset || (strike.kind == Kind::Fin && fired.swallowed == ALERT));
+    let rules = [
+        (Rule::Failed, told.status != 0),
+        (Rule::AfterTheEnd, fired.when >= told.ended),
+        (Rule::TriedAgain, told.again > 0),
+        (Rule::WatchedAgain, log.contains(" again after: ")),
+        (Rule::BestEffort, is_best_effort),
+        (Rule::Goodbye, lane().any(is_goodbye)),
+        (Rule::NothingCameAfter, holds_back && fired.swallowed == 0),
+        (Rule::BetweenExchanges, is_between),
+    ];
+    let (rule, _) = rules.into_iter().find(|(_, holds)| *holds)?;
+    Some(rule)
+}
+
+/// The methods of calls, and `GET` and `POST` of disks, that got no answer, as the log has them:
+/// `3 Login of ha-sessionmgr: Connection, 0 ms`.
+fn failed_calls(log: &str) -> Vec<&str> {
+    let failed = |line: &&str| {
+        let outcome = line.rsplit_once(": ").map_or("", |(_, outcome)| outcome);
+        outcome.ends_with(" ms") && !outcome.starts_with(|first: char| first.is_ascii_digit())
+    };
+    log.lines()
+        .filter(failed)
+        .filter_map(|line| line.split(' ').nth(1))
+        .collect()
+}
