@@ -24,6 +24,7 @@ const HELP: &str = "\
 /sim/sha256?vm=NAME[&key=N]           SHA-256 of the raw disk
 /sim/power?vm=NAME&on=true|false
 /sim/snapshot?vm=NAME&name=TEXT
+/sim/rate?export=N                    bytes a second of each export from now on; 0 is as fast as it goes
 /sim/expire                           ends all sessions
 /sim/advance?seconds=N                lets time pass
 /sim/fault?at=call|task|export|import[&method=NAME][&nth=N][&times=N]&trouble=WHAT
@@ -165,6 +166,7 @@ fn perform(controls: &Controls, path: &str, query: &Query) -> Result<String, Str
                 .add_snapshot(&vm.moref, get(query, "name")?)
                 .map_err(failed);
         }
+        "rate" => controls.set_export_rate(number(query, "export", None)?),
         "expire" => controls.expire_sessions(),
         "advance" => controls.advance_clock(Duration::from_secs(number(query, "seconds", None)?)),
         "fault" => controls.faults().add(rule(controls, query)?),
