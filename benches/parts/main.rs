@@ -6,7 +6,8 @@
 //! parts sha256|sha1|content|inflate|deflate VMDK                        on what is in memory already
 //! parts write VMDK PATH                                                 writes such a file, and has it on stable storage
 //!
-//! The environment has VSPHERE_SERVER, VSPHERE_USER and VSPHERE_PASSWORD. Prints `cpu=` and `wall=` in seconds, and `bytes=`.
+//! The environment has VSPHERE_SERVER, VSPHERE_USER and VSPHERE_PASSWORD. Prints `part_cpu=` in seconds and `bytes=`; the engine
+//! prints `peak_kib=`.
 
 mod engine;
 mod memory;
@@ -14,8 +15,9 @@ mod network;
 mod stream;
 
 use std::error::Error;
+use std::fs;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
@@ -28,12 +30,23 @@ fn processor_seconds() -> Outcome<f64> {
     Ok(Duration::from_micros(micros.unsigned_abs()).as_secs_f64())
 }
 
+/// Tells the most memory that the process ever had.
+fn print_peak() -> Outcome<()> {
+    let status = fs::read_to_string("/proc/self/status")?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let peak = peak.map(|text| text.trim().trim_end_matches(" kB"));
+    println!("peak_kib={}", peak.ok_or("no VmHWM")?);
+    Ok(())
+}
+
 /// Does the work, and tells what it cost and how many bytes it was on.
 fn measured(work: impl FnOnce() -> Outcome<u64>) -> Outcome<()> {
-    let (start, before) = (Instant::now(), processor_seconds()?);
+    let before = processor_seconds()?;
     let bytes = work()?;
-    let (wall, cpu) = (start.elapsed().as_secs_f64(), processor_seconds()? - before);
-    println!("wall={wall:.6}\ncpu={cpu:.6}\nbytes={bytes}");
+    println!(
+        "part_cpu={:.6}\nbytes={bytes}",
+        processor_seconds()? - before
+    );
     Ok(())
 }
 
@@ -41,8 +54,14 @@ fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["encode", raw, vmdk] => engine::encode_file(Path::new(raw), Path::new(vmdk)),
-        ["decode", vmdk, raw] => engine::decode_file(Path::new(vmdk), Path::new(raw)),
+        ["encode", raw, vmdk] => {
+            engine::encode_file(Path::new(raw), Path::new(vmdk))?;
+            print_peak()
+        }
+        ["decode", vmdk, raw] => {
+            engine::decode_file(Path::new(vmdk), Path::new(raw))?;
+            print_peak()
+        }
         ["check", level, vmdk] => engine::check_file(level, Path::new(vmdk)),
         ["lease", volume] => network::lease(volume),
         ["receive", volume] => network::receive(volume),

@@ -37,13 +37,20 @@ def measure(bench, figures):
     figures.add("raw -> streamOptimized: size / qemu-img convert", "MB", size / 1e6, peer_size / 1e6, 1.06)
     subprocess.run(["qemu-img", "compare", "-q", "-f", "vmdk", "-F", "raw", ours, raw], check=True)
 
+    memory(figures, "raw -> streamOptimized", encoded)
+
     decoded_raw, peer_raw = work / "ours.raw", work / "qemu.raw"
-    decoded, peer_decoded = compare(
+    decoded, full, structure, peer_decoded = compare(
         bench.runs,
         fresh([bench.parts, "decode", theirs, decoded_raw], decoded_raw),
+        fresh([bench.parts, "check", "full", theirs]),
+        fresh([bench.parts, "check", "structure", theirs]),
         fresh(["qemu-img", "convert", "-f", "vmdk", "-O", "raw", theirs, peer_raw], peer_raw),
     )
     ratio(figures, "streamOptimized -> raw", "qemu-img convert", decoded, peer_decoded, wall=1 / 4, cpu=0.4)
+    memory(figures, "streamOptimized -> raw", decoded)
+    ratio(figures, "check of every block", "qemu-img convert to raw", full, peer_decoded)
+    ratio(figures, "check of the structure", "qemu-img convert to raw", structure, peer_decoded)
     subprocess.run(["cmp", raw, decoded_raw], check=True)
     for path in (decoded_raw, peer_raw):
         path.unlink()
@@ -55,7 +62,11 @@ def measure(bench, figures):
         path.unlink()
 
 
-def ratio(figures, job, peer_name, ours, peer, wall, cpu):
+def memory(figures, job, costs):
+    figures.add(f"{job}: memory / 32 MiB", "MiB", median(costs, "peak_kib") / 1024, 32, 1.0)
+
+
+def ratio(figures, job, peer_name, ours, peer, wall=None, cpu=None):
     figures.add(f"{job}: wall / {peer_name}", "s", median(ours, "wall"), median(peer, "wall"), wall)
     figures.add(f"{job}: CPU / {peer_name}", "s", median(ours, "cpu"), median(peer, "cpu"), cpu)
 
@@ -72,7 +83,7 @@ def limits(bench, figures, vmdk, encoded, decoded):
         ("streamOptimized -> raw", decoded, ("inflate", inflate)),
     ):
         name, alone = part
-        limit = median(alone, "cpu") / bench.cores
+        limit = median(alone, "part_cpu") / bench.cores
         figures.add(f"{job}: wall / {name} alone on {bench.cores} cores", "s", median(costs, "wall"), limit)
 
 
@@ -84,6 +95,6 @@ def vmdkstream(bench, figures, fresh):
         fresh([bench.parts, "encode", raw, ours], ours),
         fresh([sys.executable, VMDKSTREAM, raw, theirs], theirs),
     )
-    ratio(figures, f"raw -> streamOptimized, {bench.small >> 20} MiB", "vmdkstream", encoded, peer, None, None)
+    ratio(figures, f"raw -> streamOptimized, {bench.small >> 20} MiB", "vmdkstream", encoded, peer)
     for path in (ours, theirs):
         path.unlink()

@@ -1,4 +1,6 @@
-"""What a program costs: seconds, processor seconds, and the peak of its memory."""
+"""What a program costs: seconds, processor seconds, and what it tells itself.
+
+The peak of memory is told by the programs: wait4's begins with that of the process that started them."""
 
 import os
 import statistics
@@ -9,8 +11,8 @@ import time
 class Cost:
     """One run's; `text` is what the program printed."""
 
-    def __init__(self, wall, cpu, peak_kib, text):
-        self.wall, self.cpu, self.peak_kib, self.text = wall, cpu, peak_kib, text
+    def __init__(self, wall, cpu, text):
+        self.wall, self.cpu, self.text = wall, cpu, text
 
     def told(self, name):
         """The number that the program printed as `name=number`."""
@@ -38,7 +40,7 @@ def run(command, environment=None):
     program.stdout.close()
     if program.returncode != 0:
         raise RuntimeError(f"{command} ended with {program.returncode}: {text}")
-    return Cost(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss, text)
+    return Cost(wall, usage.ru_utime + usage.ru_stime, text)
 
 
 def compare(runs, *jobs):
@@ -51,7 +53,7 @@ def compare(runs, *jobs):
 
 
 def median(costs, what):
-    """The median of an attribute, or of a number that the programs printed."""
-    if what in ("wall", "cpu", "peak_kib"):
+    """The median of wall or cpu, or of a number that the programs printed."""
+    if what in ("wall", "cpu"):
         return statistics.median(getattr(cost, what) for cost in costs)
     return statistics.median(cost.told(what) for cost in costs)

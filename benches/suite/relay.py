@@ -51,8 +51,8 @@ def relay(bench, figures, site):
         lambda: download(bench, site),
         *alone.values(),
     )
-    # What the programs themselves told of their one part, without their start.
-    cost = {part: median(costs, "cpu") for part, costs in zip(alone, parts)}
+    # What the programs told of their one part, without their start.
+    cost = {part: median(costs, "part_cpu") for part, costs in zip(alone, parts)}
     verified, name = median(full, "cpu"), "backup, verified, to a directory"
     needed = sum(cost[part] for part in NEEDED)
     everything = needed + sum(cost[part] for part in ALSO)
