@@ -12,7 +12,8 @@ use std::time::{Duration, Instant};
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
 use vmdk_backup::vmdk::{
-    CheckOptions, Compression, DiskSink, EncodeOptions, Level, RawDisk, check, decode, encode,
+    CheckOptions, Compression, DiskSink, EncodeOptions, Level, NormalizeOptions, RawDisk, check,
+    decode, encode, normalize,
 };
 
 type Job<'a> = (UsageWho, &'a mut dyn FnMut() -> Outcome<()>);
@@ -112,6 +113,16 @@ fn our_decode(vmdk: &Path, raw: &Path) -> Outcome<()> {
     Ok(())
 }
 
+fn our_normalize(vmdk: &Path, to: &Path) -> Outcome<()> {
+    let options = NormalizeOptions {
+        reorder: 0,
+        ..NormalizeOptions::default()
+    };
+    fs::remove_file(to).ok();
+    normalize(&options, &mut File::open(vmdk)?, &mut File::create(to)?)?;
+    Ok(())
+}
+
 fn our_check(level: Level, vmdk: &Path) -> Outcome<()> {
     let options = CheckOptions {
         level,
@@ -203,6 +214,7 @@ fn main() -> Outcome<()> {
     };
     let (theirs, decoded, peer_decoded) = (path("qemu.vmdk"), path("ours.raw"), path("qemu.raw"));
     let (fast, balanced, small) = (path("fast.vmdk"), path("balanced.vmdk"), path("small.vmdk"));
+    let normal = path("normal.vmdk");
     let (children, own) = (UsageWho::RUSAGE_CHILDREN, UsageWho::RUSAGE_SELF);
     let (raw, vmdk, out) = (text(&image)?, text(&theirs)?, text(&peer_decoded)?);
 
@@ -222,6 +234,7 @@ fn main() -> Outcome<()> {
         &mut [
             (children, &mut || qemu_decode(&vmdk, &out)),
             (own, &mut || our_decode(&theirs, &decoded)),
+            (own, &mut || our_normalize(&theirs, &normal)),
             (own, &mut || our_check(Level::Structure, &theirs)),
             (own, &mut || our_check(Level::Full, &theirs)),
         ],
@@ -240,7 +253,7 @@ fn main() -> Outcome<()> {
             size: Some((size, length(&theirs)?)),
         });
     }
-    for (name, cost) in ["decode", "check, structure", "check, full"]
+    for (name, cost) in ["decode", "normalize", "check, structure", "check, full"]
         .into_iter()
         .zip(&decoded[1..])
     {

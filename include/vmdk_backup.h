@@ -781,6 +781,96 @@ vmdk_status vmdk_recover(const vmdk_client *client,
                          const struct vmdk_recover_options *options,
                          vmdk_error **error_out);
 
+/* ---- convert ------------------------------------------------------------------------------- */
+
+/// How a disk is kept. A later version may add numbers.
+typedef int32_t vmdk_format;
+
+/// How hard a stream is compressed. A later version may add numbers.
+typedef int32_t vmdk_compression;
+
+/// How a disk in a file is converted.
+typedef struct vmdk_convert_options {
+    /// sizeof(vmdk_convert_options).
+    size_t struct_size;
+    /// A file or block device; what it is, its first bytes tell. Needed.
+    const char *source;
+    /// A file that does not exist, or, for a raw disk, a block device at least as large. Needed.
+    const char *target;
+    /// What the target is to be: VMDK_FORMAT_...
+    vmdk_format format;
+    /// Of a stream: VMDK_COMPRESSION_...
+    vmdk_compression compression;
+    /// Told of progress: bytes written of a stream, or read of one; NULL = not wanted.
+    vmdk_progress_callback progress;
+    /// Passed to progress.
+    void *progress_user_data;
+    /// Ends the conversion when thrown; NULL = none. Must outlive the call.
+    const vmdk_cancel *cancel;
+    /// It ends as VMDK_STATUS_CANCELLED when it takes longer than this, in milliseconds; 0 = no limit.
+    uint64_t deadline_ms;
+} vmdk_convert_options;
+
+/// Receives what was found of a disk: a JSON text that ends with a NUL, which length does not
+/// count, valid during the call.
+typedef void (*vmdk_inspected_callback)(void *user_data, const char *json, size_t length);
+
+/// How a disk in a file is looked at.
+typedef struct vmdk_inspect_options {
+    /// sizeof(vmdk_inspect_options).
+    size_t struct_size;
+    /// A file or block device. Needed.
+    const char *path;
+    /// Called once, on the calling thread, with what was found. Needed.
+    vmdk_inspected_callback inspected;
+    /// Passed to inspected.
+    void *inspected_user_data;
+    /// As in vmdk_convert_options.
+    vmdk_progress_callback progress;
+    /// As in vmdk_convert_options.
+    void *progress_user_data;
+    /// As in vmdk_convert_options.
+    const vmdk_cancel *cancel;
+} vmdk_inspect_options;
+
+/// A stream-optimized VMDK.
+#define VMDK_FORMAT_STREAM 0
+
+/// The disk's bytes as they are, in a sparse file or on a block device.
+#define VMDK_FORMAT_RAW 1
+
+/// As fast as it goes.
+#define VMDK_COMPRESSION_FAST 0
+
+/// Some per cent smaller, for half again the time.
+#define VMDK_COMPRESSION_BALANCED 1
+
+/// As small as other tools make it.
+#define VMDK_COMPRESSION_SMALL 2
+
+/// Converts a disk in a file from raw to stream-optimized, or back, on all processors and in
+/// constant memory. The target appears, whole and on stable storage, when all is done; a stream
+/// is proven whole on the way.
+///
+/// Blocks until then. On success *summary_out (NULL = not wanted) is written: capacity,
+/// stream_length and populated. On failure there is no target; a block device is in any state.
+VMDK_MUST_USE
+vmdk_status vmdk_convert(const struct vmdk_convert_options *options,
+                         vmdk_summary *summary_out,
+                         vmdk_error **error_out);
+
+/// Looks at a disk in a file, the whole of it, and tells in JSON what it is: "format"
+/// ("streamOptimized" or "raw"), "capacity" in bytes, "allocation" (of each 256th of the disk, how
+/// many per cent are not all zero, or no hole of a raw file), and of a stream, in "stream": version,
+/// grain_bytes, layout ("end" or "front"), create_type, cid, adapter_type, hardware_version, uuid,
+/// length, flaw (null, or offset, kind and message of the flaw nearest to the start), and where
+/// there is no flaw: sha256, sha1, content_digest, grains, populated, in_order, normal (whether
+/// ESXi takes it as it is). A later version may add fields. A flaw in a stream is no failure of the
+/// call. Blocks until all is done.
+VMDK_MUST_USE
+vmdk_status vmdk_inspect(const struct vmdk_inspect_options *options,
+                         vmdk_error **error_out);
+
 #ifdef __cplusplus
 }
 #endif

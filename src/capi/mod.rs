@@ -12,6 +12,7 @@
 mod callbacks;
 mod cancel;
 mod client;
+mod convert;
 mod error;
 mod guard;
 mod log;
@@ -28,6 +29,7 @@ mod volume;
 
 pub use cancel::*;
 pub use client::*;
+pub use convert::*;
 pub use error::*;
 pub use log::*;
 pub use operation::*;

@@ -7,7 +7,7 @@
 
 use super::undo::Made;
 use crate::error::{Error, Kind, Result};
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::{Flock, FlockArg, OFlag};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -104,33 +104,49 @@ fn create(path: &Path) -> Result<Flock<File>> {
     }
 }
 
-impl Abandoned {
-    /// The journals in `directory` whose writers are dead, and the ids of the living. One that
-    /// announces nothing is removed, but not by a mere `look`.
-    pub(super) fn all(directory: &Path, look: bool) -> Result<(Vec<Abandoned>, Vec<String>)> {
+/// The journals in a directory.
+#[derive(Default)]
+pub(super) struct Journals {
+    /// Those whose writers are dead.
+    pub(super) dead: Vec<Abandoned>,
+    /// The ids of the operations that are alive.
+    pub(super) living: Vec<String>,
+    /// The ids of those whose journals cannot be read, and why; they stay.
+    pub(super) unread: Vec<(String, Error)>,
+}
+
+impl Journals {
+    /// Reads them. One that announces nothing is removed, but not by a mere `look`.
+    pub(super) fn read(directory: &Path, look: bool) -> Result<Journals> {
         let what = format!("read state directory {}", directory.display());
-        let mut dead = Vec::new();
-        let mut living = Vec::new();
+        let mut found = Journals::default();
         for entry in std::fs::read_dir(directory).map_err(|e| Error::io(&what, &e))? {
             let path = entry.map_err(|e| Error::io(&what, &e))?.path();
             let name = path.file_name().and_then(|name| name.to_str());
             let Some(operation) = name.and_then(|name| name.strip_suffix(SUFFIX)) else {
                 continue;
             };
-            match Self::open(&path, look) {
-                Ok(Some(journal)) => dead.push(journal),
-                Ok(None) => living.push(operation.to_owned()),
+            match Abandoned::open(&path, look) {
+                Ok(Some(journal)) => found.dead.push(journal),
+                Ok(None) => found.living.push(operation.to_owned()),
                 Err(error) if error.kind() == Kind::NotFound => {}
-                Err(error) => return Err(error),
+                Err(error) => found.unread.push((operation.to_owned(), error)),
             }
         }
-        Ok((dead, living))
+        Ok(found)
     }
+}
 
+impl Abandoned {
     /// `None` when somebody holds the lock.
     fn open(path: &Path, look: bool) -> Result<Option<Abandoned>> {
         let what = format!("journal {}", path.display());
-        let file = match File::open(path) {
+        // Neither a link to somewhere else nor a pipe that nobody writes to is waited for.
+        let opened = OpenOptions::new()
+            .read(true)
+            .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
+            .open(path);
+        let file = match opened {
             Ok(file) => file,
             // Its operation, or another recovery, has just ended it.
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
@@ -205,7 +221,7 @@ impl Abandoned {
 /// The notes, in JSON, of each journal in `directory` whose writer is dead.
 #[cfg(fuzzing)]
 pub(crate) fn read_all(directory: &Path) -> Result<Vec<Vec<String>>> {
-    let (dead, _) = Abandoned::all(directory, true)?;
+    let dead = Journals::read(directory, true)?.dead;
     let notes = |journal: Abandoned| journal.made.iter().map(text_of).collect();
     Ok(dead.into_iter().map(notes).collect())
 }
@@ -254,8 +270,9 @@ mod tests {
         dead.note(&made("two")).unwrap();
         drop(dead);
         let living = Journal::begin(directory.path(), &heading("living")).unwrap();
-        let (found, alive) = Abandoned::all(directory.path(), false).unwrap();
-        assert_eq!(alive, ["living"]);
+        let journals = Journals::read(directory.path(), false).unwrap();
+        assert_eq!(journals.living, ["living"]);
+        let found = journals.dead;
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].heading.operation, "dead");
         assert_eq!(found[0].made, [made("one"), made("two")]);
@@ -272,7 +289,7 @@ mod tests {
             scope.spawn(|| {
                 while !done.load(Ordering::Relaxed) {
                     // It may be asked to read what has just gone.
-                    let _ = Abandoned::all(directory.path(), false);
+                    let _ = Journals::read(directory.path(), false);
                 }
             });
             let mut lost = Vec::new();
@@ -294,9 +311,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let torn = directory.path().join("torn.journal");
         std::fs::write(&torn, "{").unwrap();
-        assert_eq!(Abandoned::all(directory.path(), true).unwrap().0.len(), 0);
+        Journals::read(directory.path(), true).unwrap();
         assert!(torn.exists());
-        assert_eq!(Abandoned::all(directory.path(), false).unwrap().0.len(), 0);
+        Journals::read(directory.path(), false).unwrap();
         assert!(!torn.exists());
     }
 
@@ -317,7 +334,10 @@ mod tests {
             endless,
         ] {
             std::fs::write(&path, &damaged).unwrap();
-            let refused = Abandoned::all(directory.path(), false).err().unwrap();
+            let journals = Journals::read(directory.path(), false).unwrap();
+            assert!(journals.dead.is_empty());
+            let (operation, refused) = &journals.unread[0];
+            assert_eq!(operation, "damaged");
             assert_eq!(refused.kind(), Kind::Corrupt, "{refused}");
             assert!(path.exists(), "{refused}");
         }
@@ -334,11 +354,26 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         for length in (0..=whole.len()).rev() {
             std::fs::write(&path, &whole[..length]).unwrap();
-            let (found, _) = Abandoned::all(directory.path(), false).unwrap();
+            let found = Journals::read(directory.path(), false).unwrap().dead;
             let lines = whole[..length].split(|b| *b == b'\n').count() - 1;
             let whole_line = whole.get(length) == Some(&b'\n');
             let expected = (lines + usize::from(whole_line)).checked_sub(1);
             assert_eq!(found.first().map(|j| j.made.len()), expected, "{length}");
         }
+    }
+
+    #[test]
+    fn what_is_no_regular_file_keeps_nobody_waiting() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("directory.journal")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", directory.path().join("link.journal")).unwrap();
+        let pipe = directory.path().join("pipe.journal");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        Journal::begin(directory.path(), &heading("dead")).unwrap();
+        let journals = Journals::read(directory.path(), false).unwrap();
+        assert_eq!(journals.dead.len(), 1);
+        let mut unread: Vec<&str> = journals.unread.iter().map(|(id, _)| id.as_str()).collect();
+        unread.sort_unstable();
+        assert!(unread.starts_with(&["directory", "link"]), "{unread:?}");
     }
 }

@@ -16,12 +16,16 @@ mod watch;
 pub(crate) use journal::read_all as read_journals;
 
 pub mod backup;
+pub mod convert;
+pub mod inspect;
 pub mod metadata;
 pub mod recover;
 pub mod restore;
 pub mod verify;
 
 pub use backup::{BackupOptions, backup_volume};
+pub use convert::{ConvertOptions, Format, convert};
+pub use inspect::{InspectOptions, Inspection, inspect};
 pub use recover::{Outcome, RecoverOptions, Recovered, recover};
 pub use restore::{RestoreOptions, restore_backup};
 pub use verify::{VerifyOptions, verify_backup};

@@ -3,7 +3,7 @@
 //! Journals say what was begun here; tags on the server say it also where the journal is lost.
 //! Every step may be repeated, and by two recoveries at once: what is gone already is done.
 
-use super::journal::Abandoned;
+use super::journal::{Abandoned, Journals};
 use super::operation::{Operation, server_identity};
 use super::replace::untag;
 use super::undo::{Made, attached, remove_disk, remove_vm};
@@ -120,12 +120,19 @@ impl Recovery {
     fn run(&mut self, op: &mut Operation<'_>, client: &Client) -> Result<()> {
         op.enter(Phase::Prepare, 0)?;
         let server = server_identity(op.session());
-        let (journals, living) = match client.state_dir() {
-            Some(directory) => Abandoned::all(directory, self.dry_run)?,
-            None => Default::default(),
+        let Journals {
+            dead,
+            living,
+            unread,
+        } = match client.state_dir() {
+            Some(directory) => Journals::read(directory, self.dry_run)?,
+            None => Journals::default(),
         };
+        for (operation, error) in unread {
+            self.tell(&operation, &error.to_string(), Outcome::Failed);
+        }
         let mut all: BTreeMap<String, Remains> = BTreeMap::new();
-        for journal in journals {
+        for journal in dead {
             if journal.heading.server == server {
                 let operation = journal.heading.operation.clone();
                 all.entry(operation).or_default().read(journal);

@@ -136,6 +136,11 @@ impl Allocation {
         }
     }
 
+    /// Grain tables that have a grain.
+    pub(crate) fn tables(&self) -> u64 {
+        self.open.opened()
+    }
+
     /// Whether every grain came after all that are before it on the disk.
     pub(crate) fn in_order(&self) -> bool {
         self.order.kept()

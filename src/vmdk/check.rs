@@ -6,13 +6,17 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use super::SECTOR;
+use super::assembly;
+use super::codec::STORED_GRAIN;
 use super::content::UNIT;
 use super::decode::DiskSink;
 use super::descriptor::Descriptor;
 use super::flaw::{Flaw, FlawKind};
+use super::fold::Whole;
 use super::header::{Header, Layout};
 use super::inflate::not_written;
 use super::lane::Permit;
+use super::marker::GRAIN_MARKER_BYTES;
 use super::options::{CheckOptions, Level};
 use super::pool::{Pool, Yield};
 use super::scan::Scanner;
@@ -76,6 +80,9 @@ pub struct Facts {
     pub trailing: u64,
     /// Grains came in the order of the disk.
     pub in_order: bool,
+    /// Bytes of what [`super::Normalize`] makes of the stream; None below `Level::Full`, and where the grains are not of
+    /// 64 KiB, so that it makes nothing of it.
+    pub normalized_length: Option<u64>,
     /// An ESXi host imports the stream as it is: version 3, 64 KiB grains, all of them whole and in order, ended by the
     /// end-of-stream marker and nothing after it. Below `Level::Full` the length of the last grain is not known and
     /// not asked; at `Level::Digest` this is false.
@@ -322,6 +329,7 @@ fn facts(level: Level, length: u64, walk: Walk, found: Yield) -> Facts {
         ..
     } = found;
     let full = level == Level::Full;
+    let normalized_length = full.then(|| normalized_length(&walk, &whole)).flatten();
     let header = &walk.header;
     Facts {
         length,
@@ -336,6 +344,7 @@ fn facts(level: Level, length: u64, walk: Walk, found: Yield) -> Facts {
         },
         content_digest: whole.content_digest.filter(|_| full),
         layout: header.layout(),
+        normalized_length,
         normal: header.version() == 3
             && header.grain_bytes() == UNIT
             && walk.eos
@@ -346,4 +355,21 @@ fn facts(level: Level, length: u64, walk: Walk, found: Yield) -> Facts {
         trailing: walk.trailing,
         in_order: walk.in_order,
     }
+}
+
+/// The length of the stream with the same grains, but for a short last one, that has the writer's profile.
+fn normalized_length(walk: &Walk, whole: &Whole) -> Option<u64> {
+    if walk.header.grain_bytes() != UNIT {
+        return None;
+    }
+    let mut grains = walk.grain_stream;
+    if whole.short_last {
+        let stored = (GRAIN_MARKER_BYTES + STORED_GRAIN).next_multiple_of(SECTOR as usize);
+        grains = grains - walk.last_grain? + stored as u64;
+    }
+    Some(assembly::length(
+        walk.header.capacity(),
+        walk.tables,
+        grains,
+    ))
 }

@@ -8,6 +8,7 @@ use super::decode::DiskSink;
 use super::descriptor::Descriptor;
 use super::encode::{DiskSource, Encode, EncodeOptions, Encoded};
 use super::flaw::Flaw;
+use super::normalize::{Normalize, NormalizeOptions};
 use super::options::{CheckOptions, Level};
 use super::slabs::Slabs;
 
@@ -93,6 +94,36 @@ pub fn encode(
     encode
         .finish()
         .ok_or_else(|| io::Error::other("the encoder ended before the disk"))
+}
+
+/// Rewrites the stream `from` in the profile that every reader takes; returns the length of what was written. On an error
+/// it is not whole and must not be used.
+///
+/// # Errors
+/// Those of `from` and `to`, and ([`io::ErrorKind::InvalidData`], with a [`Flaw`] inside) those of [`Normalize`].
+pub fn normalize(
+    options: &NormalizeOptions,
+    from: &mut impl Read,
+    to: &mut impl Write,
+) -> io::Result<u64> {
+    let slabs = Slabs::default();
+    let mut normalize = Normalize::new(options);
+    let mut length = 0;
+    let mut write = |normalize: &mut Normalize| -> io::Result<()> {
+        while let Some(slab) = normalize.next_slab() {
+            to.write_all(&slab)?;
+            length += slab.len() as u64;
+        }
+        Ok(())
+    };
+    while let Some(slab) = slabs.read(from)? {
+        normalize.feed(slab).map_err(invalid)?;
+        write(&mut normalize)?;
+    }
+    normalize.finish().map_err(invalid)?;
+    write(&mut normalize)?;
+    to.flush()?;
+    Ok(length)
 }
 
 fn invalid(flaw: Flaw) -> io::Error {

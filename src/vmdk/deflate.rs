@@ -2,10 +2,10 @@
 
 use std::io;
 
-use libdeflater::{CompressionLvl, Compressor};
 use sha2::{Digest, Sha256};
 
 use super::SECTOR;
+use super::codec::{Codec, STORED_GRAIN};
 use super::content::{UNIT, is_zero};
 use super::encode::{Compression, DiskSource};
 use super::inflate::Unit;
@@ -30,7 +30,7 @@ pub(crate) struct Packed {
 
 /// Reads and compresses with memory of its own, used over and over.
 pub(crate) struct Deflater {
-    compressor: Compressor,
+    codec: Codec,
     size: u64,
     raw: Vec<u8>,
     hash: bool,
@@ -39,15 +39,8 @@ pub(crate) struct Deflater {
 impl Deflater {
     /// For a disk of `size` bytes; with `hash`, units have their SHA-256.
     pub(crate) fn new(compression: Compression, size: u64, hash: bool) -> Deflater {
-        let level = match compression {
-            Compression::Fast => 1,
-            Compression::Balanced => 3,
-            Compression::Small => 6,
-        };
         Deflater {
-            compressor: Compressor::new(
-                CompressionLvl::new(level).expect("libdeflate has levels 0 to 12"),
-            ),
+            codec: Codec::new(compression),
             size,
             hash,
             raw: vec![0; PIECE as usize],
@@ -65,8 +58,7 @@ impl Deflater {
         let length = PIECE.min(self.size - start) as usize;
         source.read_at(start, &mut self.raw[..length])?;
         self.raw[length..].fill(0);
-        let bound = GRAIN_MARKER_BYTES + self.compressor.zlib_compress_bound(UNIT as usize);
-        let most = bound.next_multiple_of(SECTOR as usize);
+        let most = (GRAIN_MARKER_BYTES + STORED_GRAIN).next_multiple_of(SECTOR as usize);
         packed.bytes.resize(most * PIECE_GRAINS as usize, 0);
         packed.used = 0;
         packed.grains.clear();
@@ -78,12 +70,7 @@ impl Deflater {
             }
             let sector = (packed.used / SECTOR as usize) as u32;
             let out = &mut packed.bytes[packed.used..packed.used + most];
-            let size = self
-                .compressor
-                .zlib_compress(raw, &mut out[GRAIN_MARKER_BYTES..])
-                .map_err(|_| {
-                    io::Error::other("a grain outgrew the bound that its compressor gave")
-                })?;
+            let size = self.codec.compress(raw, &mut out[GRAIN_MARKER_BYTES..]);
             out[..8].copy_from_slice(&(unit * UNIT / SECTOR).to_le_bytes());
             out[8..12].copy_from_slice(&(size as u32).to_le_bytes());
             let end = (GRAIN_MARKER_BYTES + size).next_multiple_of(SECTOR as usize);

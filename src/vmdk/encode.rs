@@ -1,6 +1,5 @@
 //! Writes a disk as a stream of the profile that every reader takes.
 
-use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -8,15 +7,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::SECTOR;
-use super::compose::{self, Words};
+use super::assembly::Assembly;
+use super::compose::Words;
 use super::content::ContentDigest;
-use super::header::{TABLE_ENTRIES, TABLE_SECTORS};
 use super::options::Spawn;
 use super::packer::Packer;
-use super::tables::Table;
-
-/// Bytes of the directory in one slab.
-const DIRECTORY_SLAB: u64 = 128 * SECTOR;
 
 /// A disk to read.
 ///
@@ -100,29 +95,14 @@ pub struct Encoded {
     pub content_digest: Option<[u8; 32]>,
 }
 
-enum Stage {
-    Grains,
-    /// Sectors of the directory; so many are written.
-    Directory(u64),
-    Done,
-    Failed,
-}
-
 /// Encodes one disk on worker threads of its own. The stream is taken from it slab by slab, in order; the workers are never
 /// more than a few slabs ahead.
 ///
 /// Dropping it ends the threads.
 pub struct Encode {
     packer: Packer,
-    sectors: u64,
-    descriptor_sectors: u64,
-    ready: VecDeque<Bytes>,
-    stage: Stage,
-    written: u64,
-    table: Option<(u64, Box<Table>)>,
-    /// Index and sector of each table that was written.
-    tables: Vec<(u64, u32)>,
-    directory: u64,
+    assembly: Assembly,
+    failed: bool,
     digest: Option<ContentDigest>,
     grains: u64,
     populated: u64,
@@ -152,19 +132,10 @@ impl Encode {
             content_id: options.content_id,
             hardware_version: options.hardware_version,
         };
-        let sectors = size.div_ceil(SECTOR);
-        let head = compose::head(sectors, &words);
-        let descriptor_sectors = u64::from(head[36]);
         Ok(Encode {
             packer: Packer::new(options, source, size)?,
-            sectors,
-            descriptor_sectors,
-            written: head.len() as u64,
-            ready: VecDeque::from([Bytes::from(head)]),
-            stage: Stage::Grains,
-            table: None,
-            tables: Vec::new(),
-            directory: 0,
+            assembly: Assembly::new(size.div_ceil(SECTOR), &words),
+            failed: false,
             digest: options.content_digest.then(ContentDigest::new),
             grains: 0,
             populated: 0,
@@ -177,62 +148,39 @@ impl Encode {
     /// The source failed, or the stream would be longer than 2 TiB, which its tables cannot express.
     pub fn next_slab(&mut self) -> io::Result<Option<Bytes>> {
         loop {
-            if let Some(slab) = self.ready.pop_front() {
+            if let Some(slab) = self.assembly.pop() {
                 return Ok(Some(slab));
             }
-            match self.stage {
-                Stage::Grains => {
-                    if let Err(error) = self.grains() {
-                        self.stage = Stage::Failed;
-                        return Err(error);
-                    }
-                }
-                Stage::Directory(sector) => self.directory(sector),
-                Stage::Done => return Ok(None),
-                Stage::Failed => return Err(io::Error::other("the disk could not be encoded")),
+            if self.assembly.is_done() {
+                return Ok(None);
+            }
+            if self.failed {
+                return Err(io::Error::other("the disk could not be encoded"));
+            }
+            if let Err(error) = self.advance() {
+                self.failed = true;
+                return Err(error);
             }
         }
     }
 
     /// What was written, once `next_slab` has given None.
     pub fn finish(self) -> Option<Encoded> {
-        matches!(self.stage, Stage::Done).then(|| Encoded {
-            length: self.written,
-            capacity: self.sectors * SECTOR,
+        self.assembly.is_done().then(|| Encoded {
+            length: self.assembly.written(),
+            capacity: self.assembly.capacity(),
             grains: self.grains,
             populated: self.populated,
             content_digest: self.digest.map(ContentDigest::finish),
         })
     }
 
-    fn push(&mut self, slab: impl Into<Bytes>) {
-        let slab = slab.into();
-        self.written += slab.len() as u64;
-        self.ready.push_back(slab);
-    }
-
     /// The grains of the next piece of the disk.
-    fn grains(&mut self) -> io::Result<()> {
+    fn advance(&mut self) -> io::Result<()> {
         let Some(piece) = self.packer.next()? else {
-            return self.end_grains();
+            return self.assembly.end();
         };
         let packed = piece.packed();
-        let Some(&(first, _)) = packed.grains.first() else {
-            return Ok(());
-        };
-        // A piece lies within one table.
-        let index = first / TABLE_ENTRIES;
-        if self.table.as_ref().is_some_and(|(open, _)| *open != index) {
-            self.end_table()?;
-        }
-        let base =
-            sector32(self.written + packed.used as u64)? - (packed.used as u64 / SECTOR) as u32;
-        let (_, table) = self
-            .table
-            .get_or_insert_with(|| (index, Box::new([0; TABLE_ENTRIES as usize])));
-        for &(number, sector) in &packed.grains {
-            table[(number % TABLE_ENTRIES) as usize] = base + sector;
-        }
         if let Some(digest) = &mut self.digest {
             for &(unit, sha256) in &packed.units {
                 let new = digest.push(unit, sha256);
@@ -241,75 +189,8 @@ impl Encode {
         }
         self.grains += packed.grains.len() as u64;
         self.populated += packed.populated;
-        self.push(piece.into_bytes());
-        Ok(())
+        // A piece lies within one table.
+        let (slab, grains) = piece.into_slab();
+        self.assembly.grains(slab, &grains)
     }
-
-    /// The table of the grains that were written last.
-    fn end_table(&mut self) -> io::Result<()> {
-        let Some((index, table)) = self.table.take() else {
-            return Ok(());
-        };
-        self.tables.push((index, sector32(self.written + SECTOR)?));
-        let mut bytes = compose::marker(TABLE_SECTORS, 1).to_vec();
-        bytes.extend(table.iter().flat_map(|entry| entry.to_le_bytes()));
-        self.push(bytes);
-        Ok(())
-    }
-
-    fn end_grains(&mut self) -> io::Result<()> {
-        self.end_table()?;
-        self.push(compose::marker(self.directory_sectors(), 2).to_vec());
-        self.directory = self.written / SECTOR;
-        self.stage = Stage::Directory(0);
-        Ok(())
-    }
-
-    fn directory_sectors(&self) -> u64 {
-        let tables = self
-            .sectors
-            .div_ceil(compose::GRAIN_SECTORS * TABLE_ENTRIES);
-        (tables * 4).div_ceil(SECTOR)
-    }
-
-    /// The directory from one of its sectors on; after its last, the end of the stream.
-    fn directory(&mut self, sector: u64) {
-        let left = self.directory_sectors() - sector;
-        if left == 0 {
-            let mut end = compose::marker(1, 3).to_vec();
-            end.extend(compose::header(
-                self.sectors,
-                self.descriptor_sectors,
-                self.directory,
-            ));
-            end.extend(compose::marker(0, 0));
-            self.push(end);
-            self.stage = Stage::Done;
-            return;
-        }
-        let bytes = (left * SECTOR).min(DIRECTORY_SLAB);
-        let first = sector * SECTOR / 4;
-        let entries = first..first + bytes / 4;
-        let mut slab = vec![0; bytes as usize];
-        let from = self
-            .tables
-            .partition_point(|&(index, _)| index < entries.start);
-        for &(index, table) in self.tables[from..]
-            .iter()
-            .take_while(|(index, _)| entries.contains(index))
-        {
-            let at = (index - first) as usize * 4;
-            slab[at..at + 4].copy_from_slice(&table.to_le_bytes());
-        }
-        self.push(slab);
-        self.stage = Stage::Directory(sector + bytes / SECTOR);
-    }
-}
-
-/// A place in the stream as tables name it.
-fn sector32(offset: u64) -> io::Result<u32> {
-    u32::try_from(offset / SECTOR).map_err(|_| {
-        let message = "the stream would be longer than the 2 TiB that its grain tables can name";
-        io::Error::new(io::ErrorKind::FileTooLarge, message)
-    })
 }

@@ -2,11 +2,14 @@
 //!
 //! [`Check`] reads a stream once, from its first byte to its last, and tells whether it is whole and what it holds, or the
 //! [`Flaw`] nearest to its start; [`Check::decode`] also writes the disk to a [`DiskSink`]. [`Encode`] makes a stream of a
-//! [`DiskSource`]. Of files, [`RawDisk`] alone knows.
+//! [`DiskSource`]. [`Normalize`] rewrites a stream that an ESXi host
+//! would refuse. Of files, [`RawDisk`] alone knows.
 
 mod allocation;
+mod assembly;
 mod carry;
 mod check;
+mod codec;
 mod compose;
 mod content;
 mod convert;
@@ -19,9 +22,12 @@ mod flaw;
 mod fold;
 mod front;
 mod header;
+#[cfg(feature = "igzip")]
+mod igzip;
 mod inflate;
 mod lane;
 mod marker;
+mod normalize;
 mod options;
 mod order;
 mod packer;
@@ -36,12 +42,13 @@ mod worker;
 
 pub use check::{Check, Facts, Progress};
 pub use content::{ContentDigest, UNIT};
-pub use convert::{Decoded, check, decode, encode};
+pub use convert::{Decoded, check, decode, encode, normalize};
 pub use decode::DiskSink;
 pub use descriptor::Descriptor;
 pub use encode::{Compression, DiskSource, Encode, EncodeOptions, Encoded};
 pub use flaw::{Flaw, FlawKind};
 pub use header::{Header, Layout};
+pub use normalize::{Normalize, NormalizeOptions};
 pub use options::{CheckOptions, Level, Limits, Spawn};
 pub use raw::RawDisk;
 

@@ -114,9 +114,10 @@ impl Piece {
         &self.packed
     }
 
-    /// Its grains as bytes of the stream.
-    pub(crate) fn into_bytes(self) -> Bytes {
-        Bytes::from_owner(self)
+    /// Its grains as bytes of the stream, and where each is.
+    pub(crate) fn into_slab(mut self) -> (Bytes, Vec<(u64, u32)>) {
+        let grains = std::mem::take(&mut self.packed.grains);
+        (Bytes::from_owner(self), grains)
     }
 }
 

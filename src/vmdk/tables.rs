@@ -53,15 +53,17 @@ pub(crate) fn read_entries(bytes: &[u8], zero_grains: bool) -> impl Iterator<Ite
 #[derive(Default)]
 pub(crate) struct OpenTables {
     tables: BTreeMap<u64, Box<Table>>,
+    opened: u64,
 }
 
 impl OpenTables {
     /// Notes that the grain of entry `at` in table `index` lies at `sector`.
     pub(crate) fn place(&mut self, index: u64, at: usize, sector: u32) {
-        let table = self
-            .tables
-            .entry(index)
-            .or_insert_with(|| Box::new([0; TABLE_ENTRIES as usize]));
+        let OpenTables { tables, opened } = self;
+        let table = tables.entry(index).or_insert_with(|| {
+            *opened += 1;
+            Box::new([0; TABLE_ENTRIES as usize])
+        });
         table[at] = sector;
     }
 
@@ -76,6 +78,11 @@ impl OpenTables {
         let index = *self.tables.iter().find(|(_, open)| ***open == *table)?.0;
         self.tables.remove(&index);
         Some(index)
+    }
+
+    /// Tables that had a grain, closed ones too.
+    pub(crate) fn opened(&self) -> u64 {
+        self.opened
     }
 
     /// The lowest table.

@@ -34,6 +34,12 @@ pub(crate) struct Walk {
     pub(crate) grains: u64,
     /// Bytes of the disk that the grains hold.
     pub(crate) grain_bytes: u64,
+    /// Bytes of the stream in grains, with their markers and padding.
+    pub(crate) grain_stream: u64,
+    /// Those of the grain that ends the disk, if it came.
+    pub(crate) last_grain: Option<u64>,
+    /// Grain tables that have a grain.
+    pub(crate) tables: u64,
     pub(crate) in_order: bool,
     pub(crate) eos: bool,
     /// Bytes after the end-of-stream marker.
@@ -65,6 +71,8 @@ pub(crate) struct Walker {
     state: State,
     grains: u64,
     grain_bytes: u64,
+    grain_stream: u64,
+    last_grain: Option<u64>,
     reached: u64,
     footer: bool,
     eos: bool,
@@ -83,6 +91,8 @@ impl Walker {
             state: State::Overhead(1),
             grains: 0,
             grain_bytes: 0,
+            grain_stream: 0,
+            last_grain: None,
             reached: 0,
             footer: false,
             eos: false,
@@ -210,7 +220,7 @@ impl Walker {
         };
         match marker {
             Marker::Grain { lba, size } => {
-                self.grain(lba, offset)?;
+                self.grain(lba, offset, length as u64)?;
                 let payload = bytes.slice(GRAIN_MARKER_BYTES..GRAIN_MARKER_BYTES + size);
                 out(Grain {
                     offset,
@@ -234,11 +244,15 @@ impl Walker {
         Ok(true)
     }
 
-    fn grain(&mut self, lba: u64, offset: u64) -> Result<(), Flaw> {
+    fn grain(&mut self, lba: u64, offset: u64, length: u64) -> Result<(), Flaw> {
         self.allocation.grain(lba, offset)?;
         let end = (lba + self.header.grain_sectors()).min(self.header.capacity());
         self.grains += 1;
         self.grain_bytes += (end - lba) * SECTOR;
+        self.grain_stream += length;
+        if end == self.header.capacity() {
+            self.last_grain = Some(length);
+        }
         self.reach(end);
         Ok(())
     }
@@ -294,6 +308,9 @@ impl Walker {
             descriptor,
             grains: self.grains,
             grain_bytes: self.grain_bytes,
+            grain_stream: self.grain_stream,
+            last_grain: self.last_grain,
+            tables: self.allocation.tables(),
             in_order: self.allocation.in_order(),
             eos: self.eos,
             trailing: self.trailing,

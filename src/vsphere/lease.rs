@@ -357,7 +357,8 @@ impl Info {
         let entity = info.child("entity").and_then(Moref::from_node);
         Ok(Info {
             timeout: match info.parse_at("leaseTimeout") {
-                Some(seconds) if seconds > 0 => Duration::from_secs(seconds),
+                // Whatever is granted: a lease that is lost must be seen to be.
+                Some(seconds) if seconds > 0 => Duration::from_secs(seconds).min(USUAL_TIMEOUT),
                 _ => USUAL_TIMEOUT,
             },
             entity: entity.ok_or_else(|| Error::new(Kind::Fault, "it names no virtual machine"))?,

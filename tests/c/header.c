@@ -9,6 +9,8 @@ static vmdk_backup_options backup;
 static vmdk_restore_options restore;
 static vmdk_verify_options verify;
 static vmdk_recover_options recover;
+static vmdk_convert_options convert;
+static vmdk_inspect_options inspect;
 static vmdk_summary summary;
 
 int main(void)
@@ -21,6 +23,8 @@ int main(void)
     restore.struct_size = sizeof restore;
     verify.struct_size = sizeof verify;
     recover.struct_size = sizeof recover;
+    convert.struct_size = sizeof convert;
+    inspect.struct_size = sizeof inspect;
     summary.struct_size = sizeof summary;
     return vmdk_error_status(NULL);
 }

@@ -31,7 +31,7 @@ const PARTS: [(&str, &[&str]); 9] = [
 ];
 
 /// The last parts, which use all the others.
-const OPERATIONS: [(&str, &[&str]); 3] = [
+const OPERATIONS: [(&str, &[&str]); 4] = [
     (
         "operation",
         &[
@@ -49,6 +49,16 @@ const OPERATIONS: [(&str, &[&str]); 3] = [
             "vmdk_outcome",
             "vmdk_recovered_callback",
             "vmdk_recover_options",
+        ],
+    ),
+    (
+        "convert",
+        &[
+            "vmdk_format",
+            "vmdk_compression",
+            "vmdk_convert_options",
+            "vmdk_inspected_callback",
+            "vmdk_inspect_options",
         ],
     ),
 ];

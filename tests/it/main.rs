@@ -2,6 +2,7 @@
 
 mod capi;
 mod capi_operations;
+mod convert;
 mod examples;
 mod fixture;
 mod floors;

@@ -223,7 +223,7 @@ fn the_descriptor_says_what_it_was_told() {
     );
 }
 
-fn qemu_img_reads(vmdk: &Path, raw: &Path) -> Vec<u8> {
+pub fn qemu_img_reads(vmdk: &Path, raw: &Path) -> Vec<u8> {
     let output = Command::new("qemu-img")
         .args(["convert", "-f", "vmdk", "-O", "raw"])
         .args([vmdk, raw])

@@ -1,11 +1,13 @@
 //! The check of stream-optimized VMDKs.
 
+mod convert;
 mod corpus;
 mod decode;
 mod disk;
 mod encode;
 mod limits;
 mod malformed;
+mod normalize;
 mod peers;
 mod robust;
 mod shapes;

@@ -21,7 +21,7 @@ fn run(package: &str, program: &str, arguments: &[&str]) {
     );
 }
 
-fn qemu_img(raw: &Path, vmdk: &Path) {
+pub fn qemu_img(raw: &Path, vmdk: &Path) {
     let format = [
         "convert",
         "-f",
@@ -39,7 +39,7 @@ fn qemu_img(raw: &Path, vmdk: &Path) {
     );
 }
 
-fn vmdkstream(raw: &Path, vmdk: &Path) {
+pub fn vmdkstream(raw: &Path, vmdk: &Path) {
     let script = "import sys; from VMDKstream import convert_to_stream; convert_to_stream(sys.argv[1], sys.argv[2])";
     let paths = [raw.to_str().unwrap(), vmdk.to_str().unwrap()];
     run(
@@ -50,7 +50,7 @@ fn vmdkstream(raw: &Path, vmdk: &Path) {
 }
 
 /// Bytes that look random and are the same on every run.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -84,7 +84,7 @@ pub fn mixed(length: usize) -> Vec<u8> {
 }
 
 /// Has a raw image encoded by `writer`, and checks what it wrote.
-fn encoded(raw: &[u8], writer: fn(&Path, &Path)) -> Vec<u8> {
+pub fn encoded(raw: &[u8], writer: fn(&Path, &Path)) -> Vec<u8> {
     let directory = tempfile::tempdir().unwrap();
     let (image, vmdk) = (
         directory.path().join("disk.raw"),

@@ -1,0 +1,338 @@
+//! Disks in files: from raw to stream-optimized and back.
+
+use super::Summary;
+use super::watch::{ProgressFn, Watch};
+use crate::cancel::Cancel;
+use crate::error::{Error, Kind, Phase, Result};
+use crate::file::FileWriter;
+use crate::runtime::spawn_thread;
+use crate::vmdk::{self, CheckOptions, Compression, DiskSink, Encode, EncodeOptions, RawDisk};
+use std::fs::{File, Permissions};
+use std::io::{self, Read};
+use std::ops::Range;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tempfile::NamedTempFile;
+
+/// How a disk is kept in a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A stream-optimized VMDK.
+    Stream,
+    /// The disk's bytes as they are: a sparse file or a block device.
+    Raw,
+}
+
+impl Format {
+    /// What a file is, by its first bytes; `Raw` is whatever has no magic number of a VMDK.
+    ///
+    /// # Errors
+    /// Those of reading it.
+    pub fn of(path: &Path) -> Result<Format> {
+        let what = format!("open {}", path.display());
+        let mut magic = [0; 4];
+        let mut file = File::open(path).map_err(|e| Error::io(&what, &e))?;
+        match file.read_exact(&mut magic) {
+            Ok(()) if &magic == b"KDMV" => Ok(Format::Stream),
+            Ok(()) => Ok(Format::Raw),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(Format::Raw),
+            Err(e) => Err(Error::io(&what, &e)),
+        }
+    }
+}
+
+/// How a disk is converted.
+pub struct ConvertOptions<'a> {
+    /// A file or block device.
+    pub source: PathBuf,
+    /// A file that does not exist, or, for a raw disk, a block device at least as large.
+    pub target: PathBuf,
+    /// What the target is to be.
+    pub format: Format,
+    /// How hard to compress a stream.
+    pub compression: Compression,
+    /// It ends as cancelled when it takes longer than this; `None` = no limit.
+    pub deadline: Option<Duration>,
+    /// Called on the calling thread at least once a second.
+    pub progress: Option<ProgressFn<'a>>,
+    /// Ends it when thrown.
+    pub cancel: Option<Cancel>,
+}
+
+/// Converts a disk in a file into the other format. The target appears, whole and on stable
+/// storage, when all is done; what a stream proves of itself is proven on the way.
+///
+/// # Errors
+/// [`Kind::Corrupt`] for a stream that is not whole; [`Kind::Exists`] when there is a target;
+/// [`Kind::NoSpace`]; [`Kind::Io`]. There is no target then; a block device is in any state.
+pub fn convert(options: ConvertOptions<'_>) -> Result<Summary> {
+    let ConvertOptions {
+        source,
+        target,
+        format,
+        compression,
+        deadline,
+        progress,
+        cancel,
+    } = options;
+    let mut watch = Watch::new(progress, cancel, deadline);
+    let converted = match (Format::of(&source)?, format) {
+        (Format::Raw, Format::Stream) => encode(&mut watch, &source, &target, compression),
+        (Format::Stream, Format::Raw) => decode(&mut watch, &source, &target),
+        (from, _) => Err(Error::new(
+            Kind::Unsupported,
+            format!("{} is {from} already", source.display()),
+        )),
+    };
+    converted.map_err(|error| {
+        error
+            .context(format_args!(
+                "convert {} to {}",
+                source.display(),
+                target.display()
+            ))
+            .in_phase(watch.phase())
+    })
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Format::Stream => "a stream-optimized VMDK",
+            Format::Raw => "a raw disk",
+        })
+    }
+}
+
+fn encode(
+    watch: &mut Watch<'_>,
+    from: &Path,
+    to: &Path,
+    compression: Compression,
+) -> Result<Summary> {
+    let disk = RawDisk::open(from).map_err(|e| Error::io(from.display(), &e))?;
+    let size = disk.size();
+    let options = EncodeOptions {
+        compression,
+        threads: threads(),
+        spawn: |name, body| spawn_thread(name, body),
+        ..EncodeOptions::default()
+    };
+    watch.enter(Phase::Transfer, 0)?;
+    let target = Target::beside(to)?;
+    let mut file = target.writer()?;
+    let reading = |e: io::Error| Error::io(format_args!("read {}", from.display()), &e);
+    let mut encode = Encode::new(&options, Arc::new(disk), size).map_err(reading)?;
+    let mut written = 0;
+    while let Some(slab) = encode.next_slab().map_err(reading)? {
+        file.write(&slab)?;
+        written += slab.len() as u64;
+        watch.reach(written)?;
+    }
+    let encoded = encode
+        .finish()
+        .ok_or_else(|| Error::new(Kind::Io, "the encoder ended before the disk"))?;
+    file.finish()?;
+    target.appear()?;
+    Ok(Summary {
+        capacity: encoded.capacity,
+        stream_length: encoded.length,
+        populated: encoded.populated,
+        content_digest: encoded.content_digest,
+        ..Summary::default()
+    })
+}
+
+fn decode(watch: &mut Watch<'_>, from: &Path, to: &Path) -> Result<Summary> {
+    let reading = |e: &io::Error| Error::io(format_args!("read {}", from.display()), e);
+    let file = File::open(from).map_err(|e| reading(&e))?;
+    let length = file.metadata().map_err(|e| reading(&e))?.len();
+    watch.enter(Phase::Transfer, length)?;
+    let device = is_block_device(to);
+    let target = match device {
+        true => None,
+        false => Some(Target::beside(to)?),
+    };
+    let place = target.as_ref().map_or(to, Target::path).to_owned();
+    let failed = Arc::new(Mutex::new(None));
+    let mut paced = Paced {
+        from: file,
+        read: 0,
+        watch,
+        stopped: None,
+    };
+    let mut disk = None;
+    let decoded = vmdk::decode(&options(), &mut paced, |size| {
+        let raw = Arc::new(RawDisk::create(&place, size)?);
+        disk = Some(raw.clone());
+        Ok(Arc::new(Noted {
+            disk: raw,
+            failed: failed.clone(),
+        }))
+    });
+    if let Some(stopped) = paced.stopped {
+        return Err(stopped);
+    }
+    let written = failed.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let writing = |e: &io::Error| Error::io(format_args!("write {}", to.display()), e);
+    if let Some(error) = written {
+        return Err(writing(&error));
+    }
+    let decoded = decoded.map_err(|e| not_decoded(&e, disk.is_some(), reading, writing))?;
+    if let Some(disk) = &disk {
+        disk.sync().map_err(|e| writing(&e))?;
+    }
+    if let Some(target) = target {
+        target.appear()?;
+    }
+    Ok(Summary {
+        capacity: decoded.capacity,
+        stream_length: decoded.length,
+        populated: decoded.populated,
+        ..Summary::default()
+    })
+}
+
+/// Before the disk is open, what fails is the making of it; a flaw is the stream's own.
+fn not_decoded(
+    error: &io::Error,
+    open: bool,
+    reading: impl Fn(&io::Error) -> Error,
+    writing: impl Fn(&io::Error) -> Error,
+) -> Error {
+    if error
+        .get_ref()
+        .is_some_and(|inner| inner.is::<vmdk::Flaw>())
+    {
+        return Error::new(Kind::Corrupt, error.to_string());
+    }
+    if open { reading(error) } else { writing(error) }
+}
+
+pub(super) fn options() -> CheckOptions {
+    CheckOptions {
+        threads: threads(),
+        spawn: |name, body| spawn_thread(name, body),
+        // Written by qemu-img, whose tables prove as much.
+        accept_missing_eos: true,
+        ..CheckOptions::default()
+    }
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+fn is_block_device(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|metadata| metadata.file_type().is_block_device())
+}
+
+/// A file that gets its name when it is whole.
+struct Target {
+    file: NamedTempFile,
+    path: PathBuf,
+}
+
+impl Target {
+    fn beside(path: &Path) -> Result<Target> {
+        if path.symlink_metadata().is_ok() {
+            return Err(Error::new(
+                Kind::Exists,
+                format!("{} exists", path.display()),
+            ));
+        }
+        let directory = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let file = tempfile::Builder::new()
+            .prefix(".vmdk-backup-")
+            .permissions(Permissions::from_mode(0o666))
+            .tempfile_in(directory)
+            .map_err(|e| Error::io(format_args!("make a file in {}", directory.display()), &e))?;
+        Ok(Target {
+            file,
+            path: path.to_owned(),
+        })
+    }
+
+    fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    fn writer(&self) -> Result<FileWriter> {
+        let file = self.file.as_file().try_clone();
+        let name = self.path.display().to_string();
+        FileWriter::new(file.map_err(|e| Error::io(&name, &e))?, name)
+    }
+
+    fn appear(self) -> Result<()> {
+        let what = format!("write {}", self.path.display());
+        self.file
+            .as_file()
+            .sync_all()
+            .map_err(|e| Error::io(&what, &e))?;
+        match self.file.persist_noclobber(&self.path) {
+            Ok(_) => Ok(()),
+            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(Error::new(
+                Kind::Exists,
+                format!("{} exists", self.path.display()),
+            )),
+            Err(e) => Err(Error::io(&what, &e.error)),
+        }
+    }
+}
+
+/// Reads while the caller is told of it, and stops when the caller wants that.
+struct Paced<'w, 'a> {
+    from: File,
+    read: u64,
+    watch: &'w mut Watch<'a>,
+    stopped: Option<Error>,
+}
+
+impl Read for Paced<'_, '_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.from.read(buffer)?;
+        self.read += read as u64;
+        if let Err(error) = self.watch.reach(self.read) {
+            self.stopped = Some(error);
+            return Err(io::Error::other("stopped"));
+        }
+        Ok(read)
+    }
+}
+
+/// Keeps the error that a flaw tells in words only.
+struct Noted {
+    disk: Arc<RawDisk>,
+    failed: Arc<Mutex<Option<io::Error>>>,
+}
+
+impl Noted {
+    fn note(&self, outcome: io::Result<()>) -> io::Result<()> {
+        outcome.map_err(|error| {
+            let told = io::Error::new(error.kind(), error.to_string());
+            let mut failed = self.failed.lock().unwrap_or_else(PoisonError::into_inner);
+            failed.get_or_insert(error);
+            told
+        })
+    }
+}
+
+impl DiskSink for Noted {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.note(self.disk.write_at(offset, bytes))
+    }
+
+    fn zeros(&self, range: Range<u64>) -> io::Result<()> {
+        self.note(self.disk.zeros(range))
+    }
+
+    fn finish(&self) -> io::Result<()> {
+        self.note(self.disk.finish())
+    }
+}
