@@ -83,9 +83,11 @@ export BENCH BENCH_RUNS BENCH_GIB BENCH_JOBS BENCH_GROWTH
 bench:
 	benches/setup.sh $(BENCH_DIR)
 	$(MAKE) install DESTDIR= PREFIX=$(BENCH_DIR)/prefix LIBDIR=$(BENCH_DIR)/prefix/lib INCLUDEDIR=$(BENCH_DIR)/prefix/include
-	$(CC) -std=gnu11 -Wall -Wextra -O2 -o $(BENCH_DIR)/relay benches/relay.c \
-	    $$(PKG_CONFIG_PATH=$(BENCH_DIR)/prefix/lib/pkgconfig pkg-config --cflags --libs vmdk_backup) \
-	    -Wl,-rpath,$(BENCH_DIR)/prefix/lib -pthread
+	for program in relay convert; do \
+	    $(CC) -std=gnu11 -Wall -Wextra -O2 -o $(BENCH_DIR)/$$program benches/$$program.c \
+	        $$(PKG_CONFIG_PATH=$(BENCH_DIR)/prefix/lib/pkgconfig pkg-config --cflags --libs vmdk_backup) \
+	        -Wl,-rpath,$(BENCH_DIR)/prefix/lib -pthread || exit; \
+	done
 	$(CARGO) build --release -p vsphere-sim
 	parts=$$($(CARGO) bench --bench parts --no-run --message-format=json-render-diagnostics | \
 	    sed -n 's/.*"executable":"\([^"]*\/parts-[^"]*\)".*/\1/p') && \

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use vmdk_backup::vmdk::{
-    CheckOptions, DiskSink, EncodeOptions, Level, RawDisk, check, decode, encode,
+    CheckOptions, DiskSink, EncodeOptions, Level, NormalizeOptions, RawDisk, check, decode, encode,
+    normalize,
 };
 
 use super::Outcome;
@@ -29,6 +30,12 @@ pub fn decode_file(vmdk: &Path, raw: &Path) -> Outcome<()> {
     decode(&options(Level::Full)?, &mut File::open(vmdk)?, |size| {
         Ok(Arc::new(RawDisk::create(raw, size)?) as Arc<dyn DiskSink>)
     })?;
+    Ok(())
+}
+
+pub fn normalize_file(from: &Path, to: &Path) -> Outcome<()> {
+    let options = NormalizeOptions::default();
+    normalize(&options, &mut File::open(from)?, &mut File::create(to)?)?;
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! What the library's jobs are made of, each part alone, so that a job's cost can be held against the sum of its parts.
 //!
-//! parts encode RAW VMDK | decode VMDK RAW | check full|structure VMDK    the engine, file to file
+//! parts encode RAW VMDK | decode VMDK RAW | normalize VMDK VMDK | check full|structure VMDK     the engine, file to file
 //! parts lease VOLUME      prints where the disk of a volume can be downloaded; until standard input ends
 //! parts receive VOLUME    receives the disk and does nothing with it
 //! parts sha256|sha1|content|inflate|deflate VMDK                        on what is in memory already
@@ -62,6 +62,7 @@ fn main() -> Outcome<()> {
             engine::decode_file(Path::new(vmdk), Path::new(raw))?;
             print_peak()
         }
+        ["normalize", from, to] => engine::normalize_file(Path::new(from), Path::new(to)),
         ["check", level, vmdk] => engine::check_file(level, Path::new(vmdk)),
         ["lease", volume] => network::lease(volume),
         ["receive", volume] => network::receive(volume),

@@ -1,13 +1,17 @@
 //! The parts that work on bytes in memory, by the crates that the library works with, on one thread.
 
 use std::fs::{self, File};
+use std::io;
+use std::ops::Range;
 use std::path::Path;
+use std::sync::Arc;
 
 use bytes::Bytes;
-use libdeflater::{CompressionLvl, Compressor, Decompressor};
+use libdeflater::Decompressor;
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 use vmdk_backup::file::FileWriter;
+use vmdk_backup::vmdk::{DiskSource, EncodeOptions, encode};
 
 use super::stream::grains;
 use super::{Outcome, measured};
@@ -37,7 +41,7 @@ pub fn part(name: &str, vmdk: &Path) -> Outcome<()> {
             let disk = disk(&stream)?;
             measured(|| match name {
                 "content" => Ok(content(&disk)),
-                _ => deflate(&disk),
+                _ => deflate(disk),
             })
         }
         other => Err(format!("there is no part {other}").into()),
@@ -69,14 +73,31 @@ fn content(disk: &[u8]) -> u64 {
     disk.len() as u64
 }
 
-fn deflate(disk: &[u8]) -> Outcome<u64> {
-    let level = CompressionLvl::new(1).map_err(|error| format!("{error:?}"))?;
-    let mut deflater = Compressor::new(level);
-    let mut packed = vec![0; deflater.zlib_compress_bound(GRAIN)];
-    for grain in disk.chunks(GRAIN) {
-        deflater.zlib_compress(grain, &mut packed)?;
+/// A disk in memory, of which no part is known to be empty.
+struct Memory(Vec<u8>);
+
+impl DiskSource for Memory {
+    fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
+        let offset = offset as usize;
+        bytes.copy_from_slice(&self.0[offset..offset + bytes.len()]);
+        Ok(())
     }
-    Ok(disk.len() as u64)
+
+    fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>> {
+        let size = self.0.len() as u64;
+        Ok((offset < size).then_some(offset..size))
+    }
+}
+
+/// The library's encoder, whose choice the compressor is, with one thread and nowhere to write to.
+fn deflate(disk: Vec<u8>) -> Outcome<u64> {
+    let options = EncodeOptions {
+        threads: 1,
+        ..EncodeOptions::default()
+    };
+    let size = disk.len() as u64;
+    encode(&options, Arc::new(Memory(disk)), size, &mut io::sink())?;
+    Ok(size)
 }
 
 pub fn write(vmdk: &Path, path: &Path) -> Outcome<()> {

@@ -54,11 +54,30 @@ def measure(bench, figures):
     subprocess.run(["cmp", raw, decoded_raw], check=True)
     for path in (decoded_raw, peer_raw):
         path.unlink()
+    others(bench, figures, fresh, raw, theirs, peer, peer_decoded)
 
     limits(bench, figures, theirs, encoded, decoded)
     if pathlib.Path(VMDKSTREAM).exists():
         vmdkstream(bench, figures, fresh)
     for path in (ours, theirs):
+        path.unlink()
+
+
+def others(bench, figures, fresh, raw, vmdk, peer, peer_decoded):
+    """The C call, which waits until all is on stable storage where qemu-img does not; and rewriting without compression."""
+    convert = bench.programs / "convert"
+    stream, decoded, copy = bench.work / "call.vmdk", bench.work / "call.raw", bench.work / "copy.vmdk"
+    to_stream, to_raw, normal, copied = compare(
+        bench.runs,
+        fresh([convert, "stream", raw, stream], stream),
+        fresh([convert, "raw", vmdk, decoded], decoded),
+        fresh([bench.parts, "normalize", vmdk, copy], copy),
+        fresh(["cp", vmdk, copy], copy),
+    )
+    ratio(figures, "vmdk_convert, raw -> streamOptimized, synced", "qemu-img convert, not synced", to_stream, peer)
+    ratio(figures, "vmdk_convert, streamOptimized -> raw, synced", "qemu-img convert, not synced", to_raw, peer_decoded)
+    ratio(figures, "normalize qemu-img's stream", "cp", normal, copied)
+    for path in (stream, decoded, copy):
         path.unlink()
 
 
