@@ -1,6 +1,5 @@
 """The format engine, file to file, beside qemu-img and vmdkstream."""
 
-import os
 import pathlib
 import subprocess
 import sys
@@ -16,12 +15,11 @@ def measure(bench, figures):
     ours, theirs = work / "ours.vmdk", work / "qemu.vmdk"
 
     def fresh(command, *outputs):
-        """Runs it with nothing in the place of its output, and nothing of the run before still to be written."""
+        """Runs it with nothing in the place of its output."""
 
         def job():
             for output in outputs:
                 output.unlink(missing_ok=True)
-            os.sync()
             return run(command)
 
         return job

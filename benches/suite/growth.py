@@ -13,21 +13,17 @@ CAPACITIES = {"1 GiB": 1 << 30, "64 GiB": 64 << 30, "1 TiB": TIB, "8 TiB": 8 * T
 
 
 def measure(bench, figures):
-    unit = bench.work / "unit"
-    bench.image(bench.unit).rename(unit)
-    volumes, folder = {}, bench.work
-    for name, capacity in CAPACITIES.items():
-        volumes[f"in-{name.replace(' ', '-')}"] = made(folder, unit, 1, capacity)
-    for multiple in bench.multiples:
-        if multiple > 1:
-            volumes[f"times-{multiple}"] = made(folder, unit, multiple, multiple * bench.unit)
-    with Site(bench.simulator, bench.work / "site", volumes) as site:
-        for path in volumes.values():
-            path.unlink()
-        idle = compare(bench.runs, lambda: run([bench.relay, "idle"], site.environment))[0]
-        costs = {volume: round_trips(bench, site, volume) for volume in volumes}
-        tell(bench, figures, median(idle, "peak_kib"), costs)
-    unit.unlink()
+    unit = bench.image(bench.unit)
+    disks = {name: (1, capacity) for name, capacity in CAPACITIES.items()}
+    disks |= {multiple: (multiple, multiple * bench.unit) for multiple in bench.multiples if multiple > 1}
+    # One after the other, since they take room.
+    costs = {}
+    for name, (multiple, capacity) in disks.items():
+        source = made(bench.work, unit, multiple, capacity)
+        with Site(bench.simulator, bench.work / "site", {"disk": source}) as site:
+            source.unlink()
+            costs[name] = round_trips(bench, site)
+    tell(bench, figures, costs)
 
 
 def made(folder, unit, multiple, capacity):
@@ -40,38 +36,46 @@ def made(folder, unit, multiple, capacity):
     return path
 
 
-def round_trips(bench, site, volume):
-    """The costs of backups and of restores; each backup is of a disk that the simulator has encoded before."""
-    costs = {"backup": [], "restore": []}
-    for _ in range(bench.runs):
-        run([bench.parts, "receive", volume], site.environment)
-        name = site.fresh("backup")
-        for job, costs_of_job in costs.items():
-            command = [bench.relay, job, "full", site.backups, "0", f"{volume}={name}"]
-            costs_of_job.append(run(command, site.environment))
-        shutil.rmtree(site.backups / name)
+def round_trips(bench, site):
+    """What it costs to connect, to back the disk up, and to restore it as another one."""
+    # The simulator encodes the disk once; from here on it only sends.
+    run([bench.parts, "receive", "disk"], site.environment)
+
+    def job(*words):
+        return run([bench.relay, *words], site.environment)
+
+    costs = {"idle": [], "backup": [], "restore": []}
+    for number in range(bench.runs):
+        idle, backup, restore = compare(
+            1,
+            lambda: job("idle"),
+            lambda: job("backup", "full", site.backups, "0", f"disk={number}"),
+            lambda: job("restore", "full", site.backups, "0", f"copy={number}"),
+        )
+        for name, cost in zip(costs, (idle, backup, restore)):
+            costs[name] += cost
+        shutil.rmtree(site.backups / str(number))
     return costs
 
 
-def tell(bench, figures, idle, costs):
+def tell(bench, figures, costs):
     unit = f"{bench.unit >> 20} MiB"
+    least, *larger = CAPACITIES
+    idle = median(costs[least]["idle"], "peak_kib")
     for job in ("backup", "restore"):
-        least, *larger = CAPACITIES
-        first = costs[f"in-{least.replace(' ', '-')}"][job]
-        for name, capacity in CAPACITIES.items():
-            measured = costs[f"in-{name.replace(' ', '-')}"][job]
-            above = (median(measured, "peak_kib") - idle) / 1024
-            figures.add(f"{job}, {unit} in {name}: memory above idle / 32 MiB", "MiB", above, MOST_MEMORY / (1 << 20), 1.0)
-            if name in larger:
-                bound = 1.1 * median(first, "wall") + capacity / TIB
-                figures.add(
-                    f"{job}, {unit} in {name}: wall / 1.1 x in {least} + 1 s/TiB", "s", median(measured, "wall"), bound, 1.0
-                )
+        wall = {name: median(costs_of_jobs[job], "wall") for name, costs_of_jobs in costs.items()}
+        memory = {name: (median(costs_of_jobs[job], "peak_kib") - idle) / 1024 for name, costs_of_jobs in costs.items()}
+        for name in CAPACITIES:
+            disk = f"{job}, {unit} in {name}"
+            figures.add(f"{disk}: memory above idle / 32 MiB", "MiB", memory[name], MOST_MEMORY / (1 << 20), 1.0)
+        largest = larger[-1]
+        figures.add(f"{job}, {unit} in {largest}: memory above idle / in {least}", "MiB", memory[largest], memory[least])
+        for name in larger:
+            disk, bound = f"{job}, {unit} in {name}", 1.1 * wall[least] + CAPACITIES[name] / TIB
+            figures.add(f"{disk}: wall / 1.1 x in {least} + 1 s/TiB", "s", wall[name], bound, 1.0)
         for multiple in bench.multiples:
             if multiple == 1:
                 continue
-            measured = costs[f"times-{multiple}"][job]
-            wall, linear = median(measured, "wall"), multiple * median(first, "wall")
-            figures.add(f"{job}, {multiple} x {unit}: wall / {multiple} x that of one", "s", wall, linear, 1.1)
-            above, of_one = ((median(some, "peak_kib") - idle) / 1024 for some in (measured, first))
-            figures.add(f"{job}, {multiple} x {unit}: memory above idle / that of one", "MiB", above, of_one)
+            disk = f"{job}, {multiple} x {unit}"
+            figures.add(f"{disk}: wall / {multiple} x that of one", "s", wall[multiple], multiple * wall[least], 1.1)
+            figures.add(f"{disk}: memory above idle / 32 MiB", "MiB", memory[multiple], MOST_MEMORY / (1 << 20), 1.0)

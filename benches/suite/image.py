@@ -15,6 +15,8 @@ SHARES = {"programs": 0.40, "text": 0.25, "logs": 0.10, "database": 0.10, "rando
 PROGRAMS = ("/usr/bin", "/usr/lib")
 TEXT = ("/usr/share", "/usr/include")
 LARGEST = 20 * MIB
+# Zeros that become a hole.
+BLOCK = 64 << 10
 
 
 def make(path, size, folder):
@@ -97,9 +99,7 @@ def repeat(path, source, times):
     """The source, some times over, with its holes."""
     length = source.stat().st_size
     for number in range(times):
-        subprocess.run(
-            ["dd", f"if={source}", f"of={path}", "bs=1M", f"seek={number * length // MIB}", "conv=notrunc,sparse", "status=none"],
-            check=True,
-        )
+        place = [f"seek={number * length // BLOCK}", f"bs={BLOCK}", "conv=notrunc,sparse", "status=none"]
+        subprocess.run(["dd", f"if={source}", f"of={path}", *place], check=True)
     with path.open("r+b") as file:
         file.truncate(times * length)

@@ -48,6 +48,8 @@ def compare(runs, *jobs):
     costs = [[] for _ in jobs]
     for _ in range(runs):
         for job, costs_of_it in zip(jobs, costs):
+            # What the run before has written is not to be written during this one.
+            os.sync()
             costs_of_it.append(job())
     return costs
 
