@@ -3,6 +3,7 @@
 # make stage      the same, built fast, into target/stage, where the tests and examples find it
 # make demo       the main job from end to end, against a simulated vCenter
 # make test       all tests
+# make test-faults   every fault at every point of each operation, of which make test takes a sample
 # make test-system   every kill, failing system call and host's trouble, of which make test takes a sample
 # make fuzz       each fuzzer for FUZZ_SECONDS (60)
 # make bench      speed and memory beside other programs; BENCH=quick for a look
@@ -15,6 +16,10 @@ PROFILE ?= release
 CARGO ?= cargo
 INSTALL ?= install
 OBJCOPY ?= objcopy
+
+# Compression with ISA-L, where the tools that build it are there: FEATURES= leaves it out.
+HAVE = $(shell command -v $(1) 2>/dev/null)
+FEATURES ?= $(if $(and $(call HAVE,nasm),$(call HAVE,autoreconf),$(call HAVE,libtoolize)),igzip)
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
@@ -35,7 +40,7 @@ lib: $(BUILT)/libvmdk_backup.so $(BUILT)/install/libvmdk_backup.a
 # Both at once, and not as a Rust library too, which would switch link-time optimisation off. The
 # shared object cannot be unloaded: threads and thread-local destructors outlive a dlclose().
 $(BUILT)/libvmdk_backup.so $(BUILT)/libvmdk_backup.a &: $(SOURCES)
-	$(CARGO) rustc --lib --profile $(PROFILE) --crate-type cdylib,staticlib -- \
+	$(CARGO) rustc --lib --profile $(PROFILE) --features '$(FEATURES)' --crate-type cdylib,staticlib -- \
 	    -C link-arg=-Wl,-soname,$(SONAME) -C link-arg=-Wl,-z,nodelete
 	touch $(BUILT)/libvmdk_backup.so $(BUILT)/libvmdk_backup.a
 
@@ -66,10 +71,10 @@ install: lib
 	$(FILL) include/vmdk_backup-config-version.cmake.in > $(DESTDIR)$(LIBDIR)/cmake/vmdk_backup/vmdk_backup-config-version.cmake
 
 stage:
-	$(MAKE) install PROFILE=dev DESTDIR= PREFIX=$(abspath $(TARGET))/stage \
+	$(MAKE) install PROFILE=dev FEATURES= DESTDIR= PREFIX=$(abspath $(TARGET))/stage \
 	    LIBDIR=$(abspath $(TARGET))/stage/lib INCLUDEDIR=$(abspath $(TARGET))/stage/include
 
-.PHONY: demo demo-prefix bench test test-system fuzz clean
+.PHONY: demo demo-prefix bench test test-system test-faults fuzz clean
 
 # Sets everything up and runs the main job from end to end.
 demo: demo-prefix
@@ -89,7 +94,7 @@ bench:
 	        -Wl,-rpath,$(BENCH_DIR)/prefix/lib -pthread || exit; \
 	done
 	$(CARGO) build --release -p vsphere-sim
-	parts=$$($(CARGO) bench --bench parts --no-run --message-format=json-render-diagnostics | \
+	parts=$$($(CARGO) bench --bench parts --features '$(FEATURES)' --no-run --message-format=json-render-diagnostics | \
 	    sed -n 's/.*"executable":"\([^"]*\/parts-[^"]*\)".*/\1/p') && \
 	python3 -B benches/suite --programs $(BENCH_DIR) --parts "$$parts" --simulator $(abspath $(TARGET))/release/vsphere-sim \
 	    --work $(BENCH_DIR)/work --json $(abspath $(TARGET))/bench.json --chart $(BENCH_CHART)
@@ -106,11 +111,17 @@ test:
 	tests/peers/setup.sh $(abspath $(TARGET))/peers
 	$(MAKE) stage
 	$(CARGO) test --workspace
+	$(if $(FEATURES),$(CARGO) test --features '$(FEATURES)' --lib vmdk::)
 
 # Programs killed at each step and at random system calls, and with each system call failing.
 test-system:
 	tests/setup.sh test
 	VMDK_SYSTEM=full $(CARGO) test --test it -- system:: --nocapture --test-threads=1
+
+# Every fault at every point of every operation.
+test-faults:
+	tests/setup.sh test
+	VMDK_FAULTS=full $(CARGO) test --test it -- faults:: --nocapture
 
 # Fuzzes whatever the library reads, FUZZ_SECONDS each of FUZZ_TARGETS; corpus and crashes are kept in target/fuzz.
 FUZZ_SECONDS ?= 60

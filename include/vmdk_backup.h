@@ -356,6 +356,9 @@ void vmdk_client_free(struct vmdk_client *client);
 /// Something that keeps backups. Any number of operations may use it at once.
 typedef struct vmdk_service vmdk_service;
 
+/// How a disk is kept. A later version may add numbers.
+typedef int32_t vmdk_format;
+
 /// What a service is told of a backup that begins. Valid during the call; made by the library, and
 /// only as long as struct_size says.
 typedef struct vmdk_backup_request {
@@ -368,6 +371,10 @@ typedef struct vmdk_backup_request {
     /// The volume's size in bytes. The stream is shorter by the disk's empty blocks and by
     /// compression; how much, only its end tells.
     uint64_t capacity;
+    /// What is to be kept: VMDK_FORMAT_... A stream comes by write, a raw disk by write_at.
+    vmdk_format format;
+    /// 0.
+    uint32_t reserved;
 } vmdk_backup_request;
 
 /// A service of one's own. All callbacks but free run on the thread that called the operation, one
@@ -377,8 +384,9 @@ typedef struct vmdk_backup_request {
 ///
 /// A service works on streams (create, write, commit, abort; open, read, close) or on regular files
 /// (backup_file; restore_file). One that works on files is given the disk by way of a temporary
-/// file, and may have create, commit and abort, and open and close, around it. A service may lack
-/// one direction: backups, or restores, are then VMDK_STATUS_UNSUPPORTED.
+/// file, and may have create, commit and abort, and open and close, around it. A service on streams
+/// may also keep raw disks (write_at, write_zeros; read_at, next_data). A service may lack one
+/// direction: backups, or restores, are then VMDK_STATUS_UNSUPPORTED.
 ///
 /// Nothing is a backup before commit returned 0: a service keeps what it was given out of sight
 /// until then, and forgets it on abort.
@@ -429,7 +437,33 @@ typedef struct vmdk_service_callbacks {
     /// Fills the empty regular file at path with the whole stream. reader is that of open, or NULL
     /// where the service has no open.
     int32_t (*restore_file)(void *user_data, void *reader, const char *backup_id, const char *path);
+    /// Puts length bytes, at most 1 MiB, at byte offset of a raw disk. Each byte of the disk comes
+    /// once, in write_at or write_zeros; in any order.
+    int32_t (*write_at)(void *user_data,
+                        void *writer,
+                        uint64_t offset,
+                        const void *bytes,
+                        size_t length);
+    /// All length bytes of a raw disk from byte offset on are zero. NULL = what is not written is
+    /// zero anyway.
+    int32_t (*write_zeros)(void *user_data, void *writer, uint64_t offset, uint64_t length);
+    /// Fills all size bytes of the buffer from byte offset of a raw disk, of which the length that
+    /// open told is the size.
+    int32_t (*read_at)(void *user_data, void *reader, uint64_t offset, void *buffer, size_t size);
+    /// Tells the first range at or after byte offset of a raw disk that may be other than zero, in
+    /// bytes; *length_out, 0 until set, stays 0 where there is none. NULL = it may be anywhere.
+    int32_t (*next_data)(void *user_data,
+                         void *reader,
+                         uint64_t offset,
+                         uint64_t *start_out,
+                         uint64_t *length_out);
 } vmdk_service_callbacks;
+
+/// A stream-optimized VMDK.
+#define VMDK_FORMAT_STREAM 0
+
+/// The disk's bytes as they are, in a sparse file or on a block device.
+#define VMDK_FORMAT_RAW 1
 
 /// Makes a service of one's own. The table is copied. On success *service_out is a new service, to
 /// be freed with vmdk_service_free(); on failure it is untouched, and free is not called. Calls
@@ -612,8 +646,9 @@ typedef struct vmdk_backup_options {
     uint64_t deadline_ms;
     /// How much of the stream is proven: VMDK_CHECK_...; 0 = all of it.
     vmdk_check_level check_level;
-    /// Must be 0.
-    uint32_t reserved;
+    /// What the service keeps: VMDK_FORMAT_...; 0 = the stream. A raw disk is decoded on its way to
+    /// the service and encoded on its way back.
+    vmdk_format format;
 } vmdk_backup_options;
 
 /// How a backup is restored.
@@ -638,8 +673,8 @@ typedef struct vmdk_restore_options {
     uint64_t deadline_ms;
     /// As in vmdk_backup_options.
     vmdk_check_level check_level;
-    /// Must be 0.
-    uint32_t reserved;
+    /// As in vmdk_backup_options; what the backup was made as.
+    vmdk_format format;
 } vmdk_restore_options;
 
 /// As the service wants it: by file where it has backup_file or restore_file, else streamed.
@@ -783,9 +818,6 @@ vmdk_status vmdk_recover(const vmdk_client *client,
 
 /* ---- convert ------------------------------------------------------------------------------- */
 
-/// How a disk is kept. A later version may add numbers.
-typedef int32_t vmdk_format;
-
 /// How hard a stream is compressed. A later version may add numbers.
 typedef int32_t vmdk_compression;
 
@@ -832,12 +864,6 @@ typedef struct vmdk_inspect_options {
     /// As in vmdk_convert_options.
     const vmdk_cancel *cancel;
 } vmdk_inspect_options;
-
-/// A stream-optimized VMDK.
-#define VMDK_FORMAT_STREAM 0
-
-/// The disk's bytes as they are, in a sparse file or on a block device.
-#define VMDK_FORMAT_RAW 1
 
 /// As fast as it goes.
 #define VMDK_COMPRESSION_FAST 0

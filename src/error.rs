@@ -186,6 +186,12 @@ impl Error {
         self
     }
 
+    /// It may have been done all the same, whatever this error would say by itself.
+    pub(crate) fn maybe_done(mut self) -> Self {
+        self.0.passing = self.0.passing.min(Passing::Later);
+        self
+    }
+
     /// Names the task of somebody else's that is in the way.
     pub(crate) fn blocked_by(mut self, task: impl Into<String>) -> Self {
         self.0.task = Some(task.into());

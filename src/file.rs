@@ -1,4 +1,4 @@
-//! Sequential writes to a regular file, on a thread of the library's own.
+//! Writes to a regular file, on a thread of the library's own.
 //!
 //! A write beyond the process's file size limit raises SIGXFSZ on the writing thread; on a
 //! library thread it is blocked and the write fails with EFBIG instead of ending the host.
@@ -8,16 +8,20 @@ use crate::runtime::spawn_thread;
 use bytes::Bytes;
 use std::fs::File;
 use std::io::Write;
+use std::os::unix::fs::FileExt;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
 /// Pieces on their way to the file: enough to overlap, few enough not to hold the pool of slabs.
 const QUEUED: usize = 2;
 
+/// Bytes for a place in the file; `None` = behind what was written there before.
+type Piece = (Option<u64>, Bytes);
+
 /// Writes what it is given, in order. Dropping it waits until the thread let go of the file.
 pub struct FileWriter {
     name: String,
-    pieces: Option<SyncSender<Bytes>>,
+    pieces: Option<SyncSender<Piece>>,
     outcome: Receiver<std::io::Result<File>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -29,10 +33,13 @@ impl FileWriter {
     /// [`crate::error::Kind::Io`] when no thread can be had.
     pub fn new(mut file: File, name: impl Into<String>) -> Result<Self> {
         let name = name.into();
-        let (pieces, queue) = sync_channel::<Bytes>(QUEUED);
+        let (pieces, queue) = sync_channel::<Piece>(QUEUED);
         let (done, outcome) = sync_channel(1);
         let thread = spawn_thread("vmdk-write", move || {
-            let written = queue.iter().try_for_each(|piece| file.write_all(&piece));
+            let written = queue.iter().try_for_each(|(offset, piece)| match offset {
+                Some(offset) => file.write_all_at(&piece, offset),
+                None => file.write_all(&piece),
+            });
             // Nobody listens any more when the writer was dropped.
             let _ = done.send(written.and_then(|()| file.flush()).map(|()| file));
         })
@@ -50,8 +57,20 @@ impl FileWriter {
     /// # Errors
     /// Of this or an earlier piece: [`crate::error::Kind::NoSpace`], [`crate::error::Kind::Io`].
     pub fn write(&mut self, piece: &Bytes) -> Result<()> {
+        self.queue((None, piece.clone()))
+    }
+
+    /// Queues `piece` for byte `offset` of the file; blocks while the file is behind.
+    ///
+    /// # Errors
+    /// As [`FileWriter::write`].
+    pub fn write_at(&mut self, offset: u64, piece: &Bytes) -> Result<()> {
+        self.queue((Some(offset), piece.clone()))
+    }
+
+    fn queue(&mut self, piece: Piece) -> Result<()> {
         match &self.pieces {
-            Some(pieces) if pieces.send(piece.clone()).is_ok() => Ok(()),
+            Some(pieces) if pieces.send(piece).is_ok() => Ok(()),
             _ => match self.close() {
                 Ok(_) => Err(Error::new(
                     crate::error::Kind::Io,

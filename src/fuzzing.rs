@@ -49,7 +49,7 @@ pub fn update(
 
 /// What came of a task, as its `info` tells it.
 pub fn task(properties: &Properties) -> Result<Option<Option<Node>>> {
-    task::outcome(properties)
+    task::outcome(properties)?.transpose()
 }
 
 /// What a lease says of itself: its life time, its virtual machine, its devices.

@@ -27,6 +27,10 @@ if [ "$job" = test ] || [ "$job" = bench ]; then
 fi
 if [ "$job" = test ]; then
     need strace strace
+    need nasm nasm
+    need autoreconf autoconf
+    need automake automake
+    need libtoolize libtool
     need valgrind valgrind
     pkg-config --exists sqlite3 2>/dev/null || missing="$missing libsqlite3-dev"
 fi

@@ -1,17 +1,19 @@
 //! The caller's functions as a [`BackupService`]: behind this file nobody knows that C is there.
 
+mod reader;
+mod writer;
+
 use super::guard::outward;
 use super::service::{
-    VMDK_SERVICE_EXISTS, VMDK_SERVICE_NO_SPACE, VMDK_SERVICE_NOT_FOUND, vmdk_backup_request,
-    vmdk_service_callbacks,
+    VMDK_FORMAT_RAW, VMDK_FORMAT_STREAM, VMDK_SERVICE_EXISTS, VMDK_SERVICE_NO_SPACE,
+    VMDK_SERVICE_NOT_FOUND, vmdk_backup_request, vmdk_service_callbacks,
 };
-use super::text::{invalid, path_to_c, to_c};
+use super::text::{invalid, to_c};
 use crate::error::{Error, Kind, Result};
-use crate::service::{BackupReader, BackupRequest, BackupService, BackupWriter, Staging};
-use bytes::Bytes;
-use std::ffi::{CString, c_void};
-use std::path::Path;
+use crate::service::{BackupReader, BackupRequest, BackupService, BackupWriter, Format, Staging};
+use reader::CallbackReader;
 use std::ptr;
+use writer::CallbackWriter;
 
 /// A table of functions that was found complete.
 pub(super) struct CallbackService {
@@ -49,15 +51,20 @@ impl CallbackService {
             close,
             backup_file,
             restore_file,
+            write_at,
+            write_zeros,
+            read_at,
+            next_data,
         } = table;
         let by_file = backup_file.is_some() || restore_file.is_some();
-        let by_stream = write.is_some() || read.is_some();
-        let writes = write.is_some() || backup_file.is_some();
-        let reads = read.is_some() || restore_file.is_some();
+        let raw = write_at.is_some() || read_at.is_some();
+        let by_stream = write.is_some() || read.is_some() || raw;
+        let writes = write.is_some() || write_at.is_some() || backup_file.is_some();
+        let reads = read.is_some() || read_at.is_some() || restore_file.is_some();
         let rules = [
             (
                 writes || reads,
-                "write, read, backup_file and restore_file are all NULL",
+                "write, write_at, read, read_at, backup_file and restore_file are all NULL",
             ),
             (
                 !(by_file && by_stream),
@@ -66,7 +73,7 @@ impl CallbackService {
             (write.is_none() || create.is_some(), "write needs create"),
             (
                 create.is_none() || writes,
-                "create needs write or backup_file",
+                "create needs write, write_at or backup_file",
             ),
             (
                 create.is_some() == commit.is_some() && create.is_some() == abort.is_some(),
@@ -77,7 +84,23 @@ impl CallbackService {
                 "set_metadata needs create",
             ),
             (read.is_none() || open.is_some(), "read needs open"),
-            (open.is_none() || reads, "open needs read or restore_file"),
+            (
+                open.is_none() || reads,
+                "open needs read, read_at or restore_file",
+            ),
+            (
+                write_at.is_none() || create.is_some(),
+                "write_at needs create",
+            ),
+            (
+                write_zeros.is_none() || write_at.is_some(),
+                "write_zeros needs write_at",
+            ),
+            (read_at.is_none() || open.is_some(), "read_at needs open"),
+            (
+                next_data.is_none() || read_at.is_some(),
+                "next_data needs read_at",
+            ),
             (
                 open.is_some() == close.is_some(),
                 "open and close need each other",
@@ -124,6 +147,11 @@ impl BackupService for CallbackService {
                 backup_id: backup_id.as_ptr(),
                 volume_id: volume_id.as_ptr(),
                 capacity: request.capacity,
+                format: match request.format {
+                    Format::Stream => VMDK_FORMAT_STREAM,
+                    Format::Raw => VMDK_FORMAT_RAW,
+                },
+                reserved: 0,
             };
             // SAFETY: the request, its strings and the output are valid during the call.
             let returned =
@@ -164,185 +192,6 @@ impl BackupService for CallbackService {
             backup_id,
             length,
         }))
-    }
-}
-
-struct CallbackWriter<'a> {
-    table: &'a vmdk_service_callbacks,
-    writer: *mut c_void,
-    backup_id: CString,
-    over: bool,
-}
-
-impl BackupWriter for CallbackWriter<'_> {
-    fn write(&mut self, bytes: &Bytes) -> Result<()> {
-        let write = self.table.write.ok_or_else(|| lacking("write"))?;
-        // SAFETY: `writer` is what create made; the bytes are valid during the call.
-        let returned = outward(|| unsafe {
-            write(
-                self.table.user_data,
-                self.writer,
-                bytes.as_ptr().cast(),
-                bytes.len(),
-            )
-        });
-        outcome("write", returned)
-    }
-
-    fn write_file(&mut self, path: &Path) -> Result<()> {
-        let backup_file = self.table.backup_file;
-        let backup_file = backup_file.ok_or_else(|| lacking("backup_file"))?;
-        let path = path_to_c(path)?;
-        // SAFETY: `writer` is what create made, or NULL; the strings are valid during the call.
-        let returned = outward(|| unsafe {
-            backup_file(
-                self.table.user_data,
-                self.writer,
-                self.backup_id.as_ptr(),
-                path.as_ptr(),
-            )
-        });
-        outcome("backup_file", returned)
-    }
-
-    fn set_metadata(&mut self, metadata: &str) -> Result<()> {
-        let Some(set_metadata) = self.table.set_metadata else {
-            return Ok(());
-        };
-        let text = to_c(metadata, "the metadata")?;
-        // SAFETY: `writer` is what create made; the text is valid during the call.
-        let returned = outward(|| unsafe {
-            set_metadata(
-                self.table.user_data,
-                self.writer,
-                text.as_ptr(),
-                metadata.len(),
-            )
-        });
-        outcome("set_metadata", returned)
-    }
-
-    fn commit(mut self: Box<Self>) -> Result<()> {
-        if let Some(commit) = self.table.commit {
-            // SAFETY: `writer` is what create made, and is not used again unless this fails.
-            let returned = outward(|| unsafe { commit(self.table.user_data, self.writer) });
-            outcome("commit", returned)?;
-        }
-        self.over = true;
-        Ok(())
-    }
-}
-
-impl Drop for CallbackWriter<'_> {
-    fn drop(&mut self) {
-        if self.over {
-            return;
-        }
-        if let Some(abort) = self.table.abort {
-            // SAFETY: `writer` is what create made, and is not used again.
-            outward(|| unsafe { abort(self.table.user_data, self.writer) });
-        }
-    }
-}
-
-struct CallbackReader<'a> {
-    table: &'a vmdk_service_callbacks,
-    reader: *mut c_void,
-    backup_id: CString,
-    length: u64,
-}
-
-impl BackupReader for CallbackReader<'_> {
-    fn length(&self) -> u64 {
-        self.length
-    }
-
-    fn metadata(&mut self) -> Result<Option<String>> {
-        let Some(get_metadata) = self.table.get_metadata else {
-            return Ok(None);
-        };
-        let mut buffer = vec![0_u8; METADATA_BUFFER];
-        loop {
-            let mut length = 0;
-            // SAFETY: `reader` is what open made; the buffer has as many bytes as is said.
-            let returned = outward(|| unsafe {
-                get_metadata(
-                    self.table.user_data,
-                    self.reader,
-                    buffer.as_mut_ptr().cast(),
-                    buffer.len(),
-                    &mut length,
-                )
-            });
-            outcome("get_metadata", returned)?;
-            if length == 0 {
-                return Ok(None);
-            }
-            if length > LONGEST_METADATA {
-                return Err(Error::new(
-                    Kind::Corrupt,
-                    format!("the service's metadata has {length} bytes"),
-                ));
-            }
-            if length <= buffer.len() {
-                buffer.truncate(length);
-                return String::from_utf8(buffer)
-                    .map(Some)
-                    .map_err(|_| Error::new(Kind::Corrupt, "the service's metadata is not UTF-8"));
-            }
-            buffer.resize(length, 0);
-        }
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        let read = self.table.read.ok_or_else(|| lacking("read"))?;
-        let mut length = 0;
-        // SAFETY: `reader` is what open made; the buffer has as many bytes as is said.
-        let returned = outward(|| unsafe {
-            read(
-                self.table.user_data,
-                self.reader,
-                buffer.as_mut_ptr().cast(),
-                buffer.len(),
-                &mut length,
-            )
-        });
-        outcome("read", returned)?;
-        if length > buffer.len() {
-            return Err(Error::new(
-                Kind::Service,
-                format!(
-                    "the service's read callback says it read {length} bytes into a buffer of {}",
-                    buffer.len()
-                ),
-            ));
-        }
-        Ok(length)
-    }
-
-    fn read_file(&mut self, path: &Path) -> Result<()> {
-        let restore_file = self.table.restore_file;
-        let restore_file = restore_file.ok_or_else(|| lacking("restore_file"))?;
-        let path = path_to_c(path)?;
-        // SAFETY: `reader` is what open made, or NULL; the strings are valid during the call.
-        let returned = outward(|| unsafe {
-            restore_file(
-                self.table.user_data,
-                self.reader,
-                self.backup_id.as_ptr(),
-                path.as_ptr(),
-            )
-        });
-        outcome("restore_file", returned)
-    }
-}
-
-impl Drop for CallbackReader<'_> {
-    fn drop(&mut self) {
-        if let Some(close) = self.table.close {
-            // SAFETY: `reader` is what open made, and is not used again.
-            outward(|| unsafe { close(self.table.user_data, self.reader) });
-        }
     }
 }
 

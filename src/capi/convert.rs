@@ -4,26 +4,19 @@ use super::cancel::vmdk_cancel;
 use super::error::vmdk_error;
 use super::guard::{guard, outward};
 use super::operation::{progress_fn, vmdk_progress_callback, with_progress_value};
+use super::service::{format_of, vmdk_format};
 use super::sized::{self, Growing, Output};
 use super::status::vmdk_status;
 use super::summary::vmdk_summary;
 use super::text::{self, LONGEST_PATH, invalid, unknown};
 use crate::error::{Error, Kind, Result};
-use crate::ops::{ConvertOptions, Format, InspectOptions, convert, inspect};
+use crate::ops::{ConvertOptions, InspectOptions, convert, inspect};
 use crate::vmdk::Compression;
 use std::cell::Cell;
 use std::ffi::{CString, c_char, c_void};
 use std::mem::MaybeUninit;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// How a disk is kept. A later version may add numbers.
-pub type vmdk_format = i32;
-
-/// A stream-optimized VMDK.
-pub const VMDK_FORMAT_STREAM: vmdk_format = 0;
-/// The disk's bytes as they are, in a sparse file or on a block device.
-pub const VMDK_FORMAT_RAW: vmdk_format = 1;
 
 /// How hard a stream is compressed. A later version may add numbers.
 pub type vmdk_compression = i32;
@@ -112,11 +105,7 @@ impl vmdk_convert_options {
             Ok(ConvertOptions {
                 source: PathBuf::from(text::required(source, "source", LONGEST_PATH)?),
                 target: PathBuf::from(text::required(target, "target", LONGEST_PATH)?),
-                format: match format {
-                    VMDK_FORMAT_STREAM => Format::Stream,
-                    VMDK_FORMAT_RAW => Format::Raw,
-                    other => return Err(unknown("format", other)),
-                },
+                format: format_of(format)?,
                 compression: match compression {
                     VMDK_COMPRESSION_FAST => Compression::Fast,
                     VMDK_COMPRESSION_BALANCED => Compression::Balanced,

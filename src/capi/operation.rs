@@ -4,11 +4,11 @@ use super::cancel::vmdk_cancel;
 use super::client::{milliseconds, vmdk_client};
 use super::error::{phase_number, vmdk_error, vmdk_phase};
 use super::guard::{guard, outward};
-use super::service::vmdk_service;
+use super::service::{format_of, vmdk_format, vmdk_service};
 use super::sized::{self, Growing, Output};
 use super::status::vmdk_status;
 use super::summary::vmdk_summary;
-use super::text::{self, LONGEST_NAME, LONGEST_PATH, handle, invalid, unknown};
+use super::text::{self, LONGEST_NAME, LONGEST_PATH, handle, unknown};
 use super::volume::{self, vmdk_volume};
 use crate::error::{Error, Kind, Result};
 use crate::ops::{self, BackupOptions, Common, Progress, RestoreOptions};
@@ -80,8 +80,9 @@ pub struct vmdk_backup_options {
     pub deadline_ms: u64,
     /// How much of the stream is proven: VMDK_CHECK_...; 0 = all of it.
     pub check_level: vmdk_check_level,
-    /// Must be 0.
-    pub reserved: u32,
+    /// What the service keeps: VMDK_FORMAT_...; 0 = the stream. A raw disk is decoded on its way to
+    /// the service and encoded on its way back.
+    pub format: vmdk_format,
 }
 
 // SAFETY: pointers, pairs of four-byte integers, and a function that may be NULL.
@@ -113,8 +114,8 @@ pub struct vmdk_restore_options {
     pub deadline_ms: u64,
     /// As in vmdk_backup_options.
     pub check_level: vmdk_check_level,
-    /// Must be 0.
-    pub reserved: u32,
+    /// As in vmdk_backup_options; what the backup was made as.
+    pub format: vmdk_format,
 }
 
 // SAFETY: as vmdk_backup_options.
@@ -220,7 +221,7 @@ struct Request {
     cancel: *const vmdk_cancel,
     deadline_ms: u64,
     check_level: vmdk_check_level,
-    reserved: u32,
+    format: vmdk_format,
 }
 
 impl vmdk_backup_options {
@@ -236,7 +237,7 @@ impl vmdk_backup_options {
             cancel,
             deadline_ms,
             check_level,
-            reserved,
+            format,
         } = self;
         Request {
             backup_id,
@@ -248,7 +249,7 @@ impl vmdk_backup_options {
             cancel,
             deadline_ms,
             check_level,
-            reserved,
+            format,
         }
     }
 }
@@ -266,7 +267,7 @@ impl vmdk_restore_options {
             cancel,
             deadline_ms,
             check_level,
-            reserved,
+            format,
         } = self;
         Request {
             backup_id,
@@ -278,7 +279,7 @@ impl vmdk_restore_options {
             cancel,
             deadline_ms,
             check_level,
-            reserved,
+            format,
         }
     }
 }
@@ -297,9 +298,6 @@ impl Request {
                 self.cancel.as_ref(),
             )
         };
-        if self.reserved != 0 {
-            return Err(invalid("reserved is not 0"));
-        }
         let common = Common {
             staging: match self.staging {
                 VMDK_STAGING_DEFAULT => None,
@@ -312,6 +310,7 @@ impl Request {
             // SAFETY: the same.
             progress: unsafe { progress_fn(self.progress, self.progress_user_data, returned) },
             level: Some(level(self.check_level)?),
+            format: format_of(self.format)?,
             cancel: cancel.map(|cancel| cancel.switch.clone()),
             deadline: (self.deadline_ms != 0).then(|| Duration::from_millis(self.deadline_ms)),
         };

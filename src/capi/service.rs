@@ -5,11 +5,20 @@ use super::error::vmdk_error;
 use super::guard::{guard, inside_callback, quietly};
 use super::sized::{self, Growing};
 use super::status::vmdk_status;
-use super::text::{self, LONGEST_PATH, output};
-use crate::service::{BackupService, Directory};
+use super::text::{self, LONGEST_PATH, output, unknown};
+use crate::error::Result;
+use crate::service::{BackupService, Directory, Format};
 use std::ffi::{c_char, c_void};
 use std::mem::MaybeUninit;
 use std::path::Path;
+
+/// How a disk is kept. A later version may add numbers.
+pub type vmdk_format = i32;
+
+/// A stream-optimized VMDK.
+pub const VMDK_FORMAT_STREAM: vmdk_format = 0;
+/// The disk's bytes as they are, in a sparse file or on a block device.
+pub const VMDK_FORMAT_RAW: vmdk_format = 1;
 
 /// Something that keeps backups. Any number of operations may use it at once.
 pub struct vmdk_service {
@@ -39,6 +48,10 @@ pub struct vmdk_backup_request {
     /// The volume's size in bytes. The stream is shorter by the disk's empty blocks and by
     /// compression; how much, only its end tells.
     pub capacity: u64,
+    /// What is to be kept: VMDK_FORMAT_... A stream comes by write, a raw disk by write_at.
+    pub format: vmdk_format,
+    /// 0.
+    pub reserved: u32,
 }
 
 /// A service of one's own. All callbacks but free run on the thread that called the operation, one
@@ -48,8 +61,9 @@ pub struct vmdk_backup_request {
 ///
 /// A service works on streams (create, write, commit, abort; open, read, close) or on regular files
 /// (backup_file; restore_file). One that works on files is given the disk by way of a temporary
-/// file, and may have create, commit and abort, and open and close, around it. A service may lack
-/// one direction: backups, or restores, are then VMDK_STATUS_UNSUPPORTED.
+/// file, and may have create, commit and abort, and open and close, around it. A service on streams
+/// may also keep raw disks (write_at, write_zeros; read_at, next_data). A service may lack one
+/// direction: backups, or restores, are then VMDK_STATUS_UNSUPPORTED.
 ///
 /// Nothing is a backup before commit returned 0: a service keeps what it was given out of sight
 /// until then, and forgets it on abort.
@@ -156,6 +170,49 @@ pub struct vmdk_service_callbacks {
             path: *const c_char,
         ) -> i32,
     >,
+    /// Puts length bytes, at most 1 MiB, at byte offset of a raw disk. Each byte of the disk comes
+    /// once, in write_at or write_zeros; in any order.
+    pub write_at: Option<
+        unsafe extern "C-unwind" fn(
+            user_data: *mut c_void,
+            writer: *mut c_void,
+            offset: u64,
+            bytes: *const c_void,
+            length: usize,
+        ) -> i32,
+    >,
+    /// All length bytes of a raw disk from byte offset on are zero. NULL = what is not written is
+    /// zero anyway.
+    pub write_zeros: Option<
+        unsafe extern "C-unwind" fn(
+            user_data: *mut c_void,
+            writer: *mut c_void,
+            offset: u64,
+            length: u64,
+        ) -> i32,
+    >,
+    /// Fills all size bytes of the buffer from byte offset of a raw disk, of which the length that
+    /// open told is the size.
+    pub read_at: Option<
+        unsafe extern "C-unwind" fn(
+            user_data: *mut c_void,
+            reader: *mut c_void,
+            offset: u64,
+            buffer: *mut c_void,
+            size: usize,
+        ) -> i32,
+    >,
+    /// Tells the first range at or after byte offset of a raw disk that may be other than zero, in
+    /// bytes; *length_out, 0 until set, stays 0 where there is none. NULL = it may be anywhere.
+    pub next_data: Option<
+        unsafe extern "C-unwind" fn(
+            user_data: *mut c_void,
+            reader: *mut c_void,
+            offset: u64,
+            start_out: *mut u64,
+            length_out: *mut u64,
+        ) -> i32,
+    >,
 }
 
 // SAFETY: pointers, and functions that may be NULL.
@@ -225,5 +282,13 @@ impl vmdk_service {
 
     pub(super) fn service(&self) -> &dyn BackupService {
         &*self.service
+    }
+}
+
+pub(super) fn format_of(number: vmdk_format) -> Result<Format> {
+    match number {
+        VMDK_FORMAT_STREAM => Ok(Format::Stream),
+        VMDK_FORMAT_RAW => Ok(Format::Raw),
+        other => Err(unknown("format", other)),
     }
 }

@@ -1,22 +1,22 @@
 //! A volume's disk goes out of vSphere into a backup service.
 
-use super::export::{Export, Held};
+use super::export::{Export, Held, Into};
 use super::metadata::{self, Metadata, SourceRecord, StreamRecord, Times, VolumeRecord};
 use super::operation::Operation;
 use super::temporary::Temporary;
-use super::undo::{Made, Undo};
+use super::undo::Undo;
 use super::watch::Watch;
 use super::{Common, Summary, validate_backup_id};
 use crate::client::Client;
-use crate::error::{Context, Error, Kind, Phase, Result};
-use crate::service::{BackupRequest, BackupService, BackupWriter, Staging};
+use crate::error::{Context, Error, Phase, Result};
+use crate::service::{BackupRequest, BackupService, BackupWriter, Format, Staging};
 use crate::slab::{SLABS, SlabPool};
 use crate::vmdk::{Facts, Level};
-use crate::volume::{AdapterType, DiskType, Volume};
+use crate::volume::Volume;
 use crate::vsphere::backing::{self, Backing};
 use crate::vsphere::device::Disk;
-use crate::vsphere::machine::{self, NewMachine};
-use crate::vsphere::{Moref, placement, tag};
+use crate::vsphere::machine::{self};
+use crate::vsphere::{Moref, tag};
 use bytes::Bytes;
 use std::io::Read;
 
@@ -53,6 +53,7 @@ pub fn backup_volume(
         volume,
         backup_id: options.backup_id,
         staging,
+        format: common.format,
         temp_dir: common.temp_dir,
         stall: common.stall_timeout.unwrap_or(super::STALL_TIMEOUT),
         level: common.level.unwrap_or_default(),
@@ -74,16 +75,17 @@ pub fn backup_volume(
     }
 }
 
-struct Backup<'a> {
+pub(super) struct Backup<'a> {
     service: &'a dyn BackupService,
-    volume: &'a Volume,
+    pub(super) volume: &'a Volume,
     backup_id: String,
     staging: Staging,
+    format: Format,
     temp_dir: Option<std::path::PathBuf>,
     stall: std::time::Duration,
     level: Level,
-    summary: Summary,
-    undo: Undo,
+    pub(super) summary: Summary,
+    pub(super) undo: Undo,
 }
 
 impl<'a> Backup<'a> {
@@ -119,88 +121,9 @@ impl<'a> Backup<'a> {
                 backup_id: &self.backup_id,
                 volume_id: self.volume.id.as_deref().unwrap_or(self.volume.label()),
                 capacity,
+                format: self.format,
             })
             .context("create it in the service")
-    }
-
-    /// The backing a volume gets when it is first needed: an empty disk.
-    fn create_backing(&mut self, op: &mut Operation<'_>) -> Result<Backing> {
-        let volume = self.volume;
-        if volume.moref.is_some() || volume.name.is_empty() || volume.size_bytes == 0 {
-            return Err(Error::new(
-                Kind::NotFound,
-                format!("volume {} has no backing", volume.label()),
-            )
-            .remedy("give its name and size to have one created"));
-        }
-        op.enter(Phase::Create, 0)?;
-        let disk_type = volume.disk_type.unwrap_or(DiskType::Thin);
-        let needed = match disk_type {
-            DiskType::Thin => 0,
-            DiskType::Thick | DiskType::EagerZeroedThick => volume.size_bytes,
-        };
-        let (session, op_id) = (op.session().clone(), op.id().to_owned());
-        let site = op.run(placement::choose(
-            session.clone(),
-            volume.placement.clone(),
-            needed,
-        ))?;
-        let new = NewMachine {
-            name: volume.name.clone(),
-            instance_uuid: volume.id.clone(),
-            capacity: volume.size_bytes,
-            disk_type,
-            adapter: volume.adapter_type.unwrap_or(AdapterType::LsiLogic),
-            profile: volume.storage_profile.clone(),
-            extra_config: [volume.extra_config.clone(), op.tags()].concat(),
-        };
-        let made = Made::TemporaryVm {
-            name: volume.name.clone(),
-            moref: None,
-        };
-        self.undo.note(op, made)?;
-        let create = || machine::create(session.clone(), new.clone(), site.clone());
-        let moref = op.ensure(create, |_| {
-            let (find, id) = (
-                backing::find(session.clone(), volume.clone()),
-                op_id.clone(),
-            );
-            async move {
-                let found = find.await?;
-                let ours = found.filter(|vm| vm.extra(tag::OPERATION) == Some(&id));
-                Ok(ours.map(|vm| vm.moref))
-            }
-        })?;
-        self.undo.know(op, &moref)?;
-        self.summary.backing_created = true;
-        let finish = {
-            let (moref, id) = (moref.clone(), volume.id.clone());
-            async move {
-                let made = backing::describe(session.clone(), moref.clone()).await?;
-                if let (Some(id), [disk]) = (id, made.disks.as_slice()) {
-                    let changes = machine::Changes {
-                        edits: vec![disk.set_uuid(&id)],
-                        ..machine::Changes::default()
-                    };
-                    machine::reconfigure(session.clone(), moref.clone(), changes).await?;
-                }
-                backing::describe(session, moref).await
-            }
-        };
-        op.settle(finish)
-    }
-
-    /// Takes the tag off a backing: it is not removed any more, whatever becomes of an operation.
-    fn keep_backing(&self, op: &mut Operation<'_>, backing: &Moref) -> Result<()> {
-        let tags = tag::ALL
-            .iter()
-            .map(|key| ((*key).to_owned(), String::new()));
-        let changes = machine::Changes {
-            extra_config: tags.collect(),
-            ..machine::Changes::default()
-        };
-        let session = op.session().clone();
-        op.settle(machine::reconfigure(session, backing.clone(), changes))
     }
 
     fn export(
@@ -220,21 +143,30 @@ impl<'a> Backup<'a> {
         let mut pauses = op.pauses();
         let mut held = Held::Nothing;
         let (facts, temporary) = loop {
-            let attempt = match self.staging {
-                Staging::Stream => {
-                    if matches!(held, Held::Other) {
-                        // The service holds what cannot be completed: it gets to forget it first.
-                        drop(writer);
-                        writer = self.begin(disk.capacity)?;
-                        held = Held::Nothing;
-                    }
+            if matches!(held, Held::Other) {
+                // The service holds what cannot be completed: it gets to forget it first.
+                drop(writer);
+                writer = self.begin(disk.capacity)?;
+                held = Held::Nothing;
+            }
+            let attempt = match (self.format, self.staging) {
+                (Format::Raw, _) => {
+                    held = Held::Other;
+                    let into = Into::Raw(writer.as_mut());
+                    let facts = export.transfer(op, into, &mut self.summary.notices);
+                    facts.map(|facts| (facts, None))
+                }
+                (Format::Stream, Staging::Stream) => {
                     let mut sink =
                         |slab: Bytes| writer.write(&slab).context("write to the service");
-                    export
-                        .transfer(op, &mut held, &mut self.summary.notices, &mut sink)
-                        .map(|facts| (facts, None))
+                    let into = Into::Stream {
+                        held: &mut held,
+                        sink: &mut sink,
+                    };
+                    let facts = export.transfer(op, into, &mut self.summary.notices);
+                    facts.map(|facts| (facts, None))
                 }
-                Staging::File => self
+                (Format::Stream, Staging::File) => self
                     .export_to_file(op, backing, &export)
                     .map(|(facts, temporary)| (facts, Some(temporary))),
             };
@@ -261,9 +193,10 @@ impl<'a> Backup<'a> {
             return writer.commit().context("commit to the service");
         }
         // A backing of which the caller hears must not be one that recovery would remove.
-        self.keep_backing(op, &backing.moref)?;
+        let kept = self.keep_backing(op, &backing.moref);
+        // Its tag may be off even if the answer was lost: it is not to be found by that any more.
         self.undo.keep_vm();
-        let committed = writer.commit().context("commit to the service");
+        let committed = kept.and_then(|()| writer.commit().context("commit to the service"));
         committed.map_err(|error| take_back(op, &backing.moref, error))
     }
 
@@ -292,9 +225,11 @@ impl<'a> Backup<'a> {
     ) -> Result<(Facts, Temporary)> {
         let temporary = self.temporary(op, backing, export.disk)?;
         let mut file = temporary.writer()?;
-        let notices = &mut self.summary.notices;
-        let mut sink = |slab: Bytes| file.write(&slab);
-        let facts = export.transfer(op, &mut Held::Nothing, notices, &mut sink)?;
+        let into = Into::Stream {
+            held: &mut Held::Nothing,
+            sink: &mut |slab| file.write(&slab),
+        };
+        let facts = export.transfer(op, into, &mut self.summary.notices)?;
         file.finish()?;
         Ok((facts, temporary))
     }
@@ -363,7 +298,7 @@ impl<'a> Backup<'a> {
                     .cloned()
                     .collect(),
             },
-            stream: StreamRecord::of(facts),
+            stream: StreamRecord::of(facts, self.format),
             source: SourceRecord {
                 product: format!("{} {}", about.name, about.version),
                 server_uuid: about.instance_uuid.clone(),

@@ -1,12 +1,18 @@
 //! Disks in files: from raw to stream-optimized and back.
 
 use super::Summary;
+use super::proof::{check_with, corrupt};
 use super::watch::{ProgressFn, Watch};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Phase, Result};
 use crate::file::FileWriter;
 use crate::runtime::spawn_thread;
-use crate::vmdk::{self, CheckOptions, Compression, DiskSink, Encode, EncodeOptions, RawDisk};
+use crate::service::Format;
+use crate::slab::{SLABS, SlabPool};
+use crate::vmdk::{
+    self, CheckOptions, Compression, DiskSink, Encode, EncodeOptions, Normalize, NormalizeOptions,
+    RawDisk,
+};
 use std::fs::{File, Permissions};
 use std::io::{self, Read};
 use std::ops::Range;
@@ -16,30 +22,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::NamedTempFile;
 
-/// How a disk is kept in a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// A stream-optimized VMDK.
-    Stream,
-    /// The disk's bytes as they are: a sparse file or a block device.
-    Raw,
-}
-
-impl Format {
-    /// What a file is, by its first bytes; `Raw` is whatever has no magic number of a VMDK.
-    ///
-    /// # Errors
-    /// Those of reading it.
-    pub fn of(path: &Path) -> Result<Format> {
-        let what = format!("open {}", path.display());
-        let mut magic = [0; 4];
-        let mut file = File::open(path).map_err(|e| Error::io(&what, &e))?;
-        match file.read_exact(&mut magic) {
-            Ok(()) if &magic == b"KDMV" => Ok(Format::Stream),
-            Ok(()) => Ok(Format::Raw),
-            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(Format::Raw),
-            Err(e) => Err(Error::io(&what, &e)),
-        }
+/// What a file is, by its first bytes; raw is whatever has no magic number of a VMDK.
+pub(super) fn format_of(path: &Path) -> Result<Format> {
+    let what = format!("open {}", path.display());
+    let mut magic = [0; 4];
+    let mut file = File::open(path).map_err(|e| Error::io(&what, &e))?;
+    match file.read_exact(&mut magic) {
+        Ok(()) if &magic == b"KDMV" => Ok(Format::Stream),
+        Ok(()) => Ok(Format::Raw),
+        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(Format::Raw),
+        Err(e) => Err(Error::io(&what, &e)),
     }
 }
 
@@ -61,7 +53,8 @@ pub struct ConvertOptions<'a> {
     pub cancel: Option<Cancel>,
 }
 
-/// Converts a disk in a file into the other format. The target appears, whole and on stable
+/// Converts a disk in a file: raw to a stream, a stream to raw, or another writer's stream to one
+/// that every reader takes. The target appears, whole and on stable
 /// storage, when all is done; what a stream proves of itself is proven on the way.
 ///
 /// # Errors
@@ -78,12 +71,13 @@ pub fn convert(options: ConvertOptions<'_>) -> Result<Summary> {
         cancel,
     } = options;
     let mut watch = Watch::new(progress, cancel, deadline);
-    let converted = match (Format::of(&source)?, format) {
+    let converted = match (format_of(&source)?, format) {
         (Format::Raw, Format::Stream) => encode(&mut watch, &source, &target, compression),
         (Format::Stream, Format::Raw) => decode(&mut watch, &source, &target),
-        (from, _) => Err(Error::new(
+        (Format::Stream, Format::Stream) => normalize(&mut watch, &source, &target),
+        (Format::Raw, Format::Raw) => Err(Error::new(
             Kind::Unsupported,
-            format!("{} is {from} already", source.display()),
+            format!("{} is a raw disk already", source.display()),
         )),
     };
     converted.map_err(|error| {
@@ -95,15 +89,6 @@ pub fn convert(options: ConvertOptions<'_>) -> Result<Summary> {
             ))
             .in_phase(watch.phase())
     })
-}
-
-impl std::fmt::Display for Format {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Format::Stream => "a stream-optimized VMDK",
-            Format::Raw => "a raw disk",
-        })
-    }
 }
 
 fn encode(
@@ -195,6 +180,51 @@ fn decode(watch: &mut Watch<'_>, from: &Path, to: &Path) -> Result<Summary> {
     })
 }
 
+/// A stream of another writer's becomes one that every reader takes; no block is compressed again.
+fn normalize(watch: &mut Watch<'_>, from: &Path, to: &Path) -> Result<Summary> {
+    let reading = |e: &io::Error| Error::io(format_args!("read {}", from.display()), e);
+    let mut file = File::open(from).map_err(|e| reading(&e))?;
+    let length = file.metadata().map_err(|e| reading(&e))?.len();
+    watch.enter(Phase::Transfer, length)?;
+    let target = Target::beside(to)?;
+    let mut writer = target.writer()?;
+    let pool = SlabPool::new(SLABS);
+    let mut check = check_with(&options())?;
+    let mut rewriting = Normalize::new(&NormalizeOptions::default());
+    let mut read = 0;
+    loop {
+        let mut slab = watch.slab(&pool)?;
+        let count = file.read(slab.space()).map_err(|e| reading(&e))?;
+        if count == 0 {
+            break;
+        }
+        slab.truncate(count);
+        let slab = slab.freeze();
+        read += count as u64;
+        check.feed(slab.clone()).map_err(corrupt)?;
+        rewriting.feed(slab).map_err(corrupt)?;
+        while let Some(slab) = rewriting.next_slab() {
+            writer.write(&slab)?;
+        }
+        watch.reach(read)?;
+    }
+    let facts = check.finish().map_err(corrupt)?;
+    rewriting.finish().map_err(corrupt)?;
+    while let Some(slab) = rewriting.next_slab() {
+        writer.write(&slab)?;
+    }
+    let file = writer.finish()?;
+    let written = file.metadata().map_err(|e| reading(&e))?.len();
+    target.appear()?;
+    Ok(Summary {
+        capacity: facts.capacity,
+        stream_length: written,
+        populated: facts.populated,
+        content_digest: facts.content_digest,
+        ..Summary::default()
+    })
+}
+
 /// Before the disk is open, what fails is the making of it; a flaw is the stream's own.
 fn not_decoded(
     error: &io::Error,
@@ -221,7 +251,7 @@ pub(super) fn options() -> CheckOptions {
     }
 }
 
-fn threads() -> usize {
+pub(super) fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
 }
 

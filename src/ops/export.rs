@@ -3,12 +3,15 @@
 use super::backup::percent_of;
 use super::operation::Operation;
 use super::proof::{compare_manifest, corrupt, new_check};
+use super::raw;
 use crate::error::{Error, Kind, Phase, Result};
+use crate::service::BackupWriter;
 use crate::slab::{SLABS, SlabPool};
 use crate::vmdk::{Check, Facts, Level};
 use crate::vsphere::device::Disk;
 use crate::vsphere::lease::Lease;
-use crate::vsphere::{Moref, machine, nfc};
+use crate::vsphere::nfc::{self, Download};
+use crate::vsphere::{Moref, machine};
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -53,30 +56,38 @@ impl Held {
     }
 }
 
+/// Where the disk goes.
+pub(super) enum Into<'s> {
+    /// The stream, in order. Of what the sink has already, only that it is the same again is made
+    /// sure of; after a failure `held` says what it has then.
+    Stream {
+        held: &'s mut Held,
+        sink: &'s mut dyn FnMut(Bytes) -> Result<()>,
+    },
+    /// The disk, decoded.
+    Raw(&'s mut dyn BackupWriter),
+}
+
 impl Export<'_> {
-    /// Moves the disk from the host into `sink`. Of what the sink has already, only that it is
-    /// the same again is made sure of; after a failure `held` says what it has then.
+    /// Moves the disk from the host to where it goes, and proves it whole.
     ///
     /// # Errors
     /// Retryable where the next attempt may get the whole disk.
     pub(super) fn transfer(
         &self,
         op: &mut Operation<'_>,
-        held: &mut Held,
+        into: Into<'_>,
         notices: &mut Vec<String>,
-        sink: &mut dyn FnMut(Bytes) -> Result<()>,
     ) -> Result<Facts> {
         let session = op.session().clone();
         let granted = op.settle(machine::export(session, self.backing.clone()))?;
         let lease = op.lease(granted)?;
         op.enter(Phase::Transfer, self.disk.capacity)?;
-        let mut check = new_check(self.level)?;
-        if let Err(error) = self.receive(op, &lease, &mut check, held, sink) {
-            *held = held.after(&mut check);
-            return Err(op.explain_lease(&lease, error));
-        }
-        *held = Held::Other;
-        let facts = check.finish().map_err(|flaw| corrupt(flaw).retryable())?;
+        let received = match into {
+            Into::Stream { held, sink } => self.receive(op, &lease, held, sink),
+            Into::Raw(writer) => self.decode(op, &lease, writer),
+        };
+        let facts = received.map_err(|error| op.explain_lease(&lease, error))?;
         op.enter(Phase::Verify, 0)?;
         if facts.capacity != self.disk.capacity {
             return Err(Error::new(
@@ -87,14 +98,51 @@ impl Export<'_> {
                 ),
             ));
         }
-        let manifest = op.run(lease.manifest())?;
+        let manifest = op.run(lease.manifest());
+        let manifest = manifest.map_err(|error| op.explain_lease(&lease, error))?;
         let log = op.log().clone();
         compare_manifest(&manifest, &self.disk.slot, &facts, notices, &log)?;
         op.settle(lease.complete())?;
         Ok(facts)
     }
 
+    fn download(&self, op: &Operation<'_>, lease: &Lease) -> Result<Download> {
+        let target = nfc::Target::of(op.session(), lease.disk_url(&self.disk.slot)?)?;
+        let pool = SlabPool::new(SLABS);
+        let session = op.session();
+        Ok(nfc::download(session, lease, target, pool, self.stall))
+    }
+
+    fn decode(
+        &self,
+        op: &mut Operation<'_>,
+        lease: &Lease,
+        writer: &mut dyn BackupWriter,
+    ) -> Result<Facts> {
+        let download = self.download(op, lease)?;
+        let (percent, capacity) = (lease.percent(), self.disk.capacity);
+        raw::receive(&mut op.watch, download, writer, &|reached| {
+            percent.store(percent_of(reached, capacity), Ordering::Relaxed);
+        })
+    }
+
     fn receive(
+        &self,
+        op: &mut Operation<'_>,
+        lease: &Lease,
+        held: &mut Held,
+        sink: &mut dyn FnMut(Bytes) -> Result<()>,
+    ) -> Result<Facts> {
+        let mut check = new_check(self.level)?;
+        if let Err(error) = self.relay(op, lease, &mut check, held, sink) {
+            *held = held.after(&mut check);
+            return Err(error);
+        }
+        *held = Held::Other;
+        check.finish().map_err(|flaw| corrupt(flaw).retryable())
+    }
+
+    fn relay(
         &self,
         op: &mut Operation<'_>,
         lease: &Lease,
@@ -102,11 +150,8 @@ impl Export<'_> {
         held: &mut Held,
         sink: &mut dyn FnMut(Bytes) -> Result<()>,
     ) -> Result<()> {
-        let session = op.session().clone();
-        let target = nfc::Target::of(&session, lease.disk_url(&self.disk.slot)?)?;
+        let mut download = self.download(op, lease)?;
         let percent = lease.percent();
-        let pool = SlabPool::new(SLABS);
-        let mut download = nfc::download(&session, lease, target, pool, self.stall);
         let mut known = held.bytes();
         while let Some(mut slab) = download.next(&mut || op.watch.tick())? {
             if known > 0 {

@@ -140,7 +140,8 @@ impl<'a> Restore<'a> {
         }
 
         op.enter(Phase::Verify, 0)?;
-        let manifest = op.run(lease.manifest())?;
+        let manifest = op.run(lease.manifest());
+        let manifest = manifest.map_err(|error| op.explain_lease(&lease, error))?;
         let log = op.log().clone();
         compare_manifest(&manifest, "", &facts, &mut self.summary.notices, &log)?;
         op.settle(lease.complete())?;
@@ -251,6 +252,7 @@ impl<'a> Restore<'a> {
             op.ensure(exchange, |_| {
                 let (session, vm, to) = (session.clone(), imported.vm.clone(), to.clone());
                 async move {
+                    machine::come_to_rest(&session, &vm).await;
                     let attached = attached(session, vec![vm]).await?;
                     Ok(attached.contains(&to).then_some(()))
                 }

@@ -1,10 +1,11 @@
 //! What a disk in a file is, for people and programs: JSON.
 
-use super::convert::{Format, options};
+use super::convert::{format_of, options};
 use super::metadata::hex;
 use super::watch::{ProgressFn, Watch};
 use crate::cancel::Cancel;
 use crate::error::{Context, Error, Kind, Phase, Result};
+use crate::service::Format;
 use crate::slab::{SLAB_BYTES, SLABS, SlabPool};
 use crate::vmdk::{Check, DiskSink, DiskSource, Facts, Flaw, Layout, RawDisk};
 use serde::Serialize;
@@ -112,7 +113,7 @@ pub fn inspect(options: InspectOptions<'_>) -> Result<Inspection> {
         cancel,
     } = options;
     let mut watch = Watch::new(progress, cancel, None);
-    let inspected = match Format::of(&path)? {
+    let inspected = match format_of(&path)? {
         Format::Stream => inspect_stream(&mut watch, &path),
         Format::Raw => inspect_raw(&path),
     };

@@ -1,6 +1,7 @@
 //! What a backup knows of itself: versioned JSON, kept by the service beside the stream.
 
 use crate::error::{Error, Kind, Result};
+use crate::service::Format;
 use crate::vmdk::Facts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -68,7 +69,7 @@ pub struct VolumeRecord {
 /// The stream, as it was proven.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StreamRecord {
-    /// `streamOptimized`.
+    /// `streamOptimized`; `raw` where the service keeps the disk that was decoded from it.
     pub format: String,
     /// Its length in bytes.
     pub length: u64,
@@ -119,9 +120,9 @@ pub struct Times {
 
 impl StreamRecord {
     /// What `facts` says of a stream.
-    pub fn of(facts: &Facts) -> Self {
+    pub fn of(facts: &Facts, format: Format) -> Self {
         StreamRecord {
-            format: "streamOptimized".into(),
+            format: name_of(format).into(),
             length: facts.length,
             sha256: hex(&facts.sha256),
             sha1: hex(&facts.sha1),
@@ -132,12 +133,45 @@ impl StreamRecord {
         }
     }
 
+    /// Refuses to restore a backup as what it is not.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidArgument`].
+    pub fn require_format(&self, wanted: Format) -> Result<()> {
+        if self.format == name_of(wanted) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::InvalidArgument,
+            format!("format: the backup is {}, not {wanted}", self.format),
+        ))
+    }
+
+    /// Compares the contents of a disk that was read with those that were recorded.
+    ///
+    /// # Errors
+    /// [`Kind::Corrupt`].
+    pub fn require_contents(&self, capacity: u64, digest: Option<[u8; 32]>) -> Result<()> {
+        let read = digest.map(|digest| hex(&digest));
+        let same = match (&self.content_digest, read) {
+            (Some(recorded), Some(read)) => recorded.to_lowercase() == read,
+            _ => true,
+        };
+        if same && self.capacity == capacity {
+            return Ok(());
+        }
+        Err(Error::new(
+            Kind::Corrupt,
+            "the disk is not the one that was backed up: its contents differ",
+        ))
+    }
+
     /// Compares a stream that was read with the one that was recorded.
     ///
     /// # Errors
     /// [`Kind::Corrupt`] naming what differs.
     pub fn require(&self, facts: &Facts) -> Result<()> {
-        let read = StreamRecord::of(facts);
+        let read = StreamRecord::of(facts, Format::Stream);
         let differences: Vec<String> = [
             ("length", self.length.to_string(), read.length.to_string()),
             ("SHA-256", self.sha256.to_lowercase(), read.sha256),
@@ -168,6 +202,13 @@ impl StreamRecord {
                 differences.join("; ")
             ),
         ))
+    }
+}
+
+fn name_of(format: Format) -> &'static str {
+    match format {
+        Format::Stream => "streamOptimized",
+        Format::Raw => "raw",
     }
 }
 

@@ -1,11 +1,14 @@
 //! The use cases, readable aloud.
 
+mod create;
 mod export;
 mod import;
 mod journal;
 mod operation;
 mod plan;
 mod proof;
+mod raw;
+mod remains;
 mod replace;
 mod source;
 mod temporary;
@@ -24,7 +27,7 @@ pub mod restore;
 pub mod verify;
 
 pub use backup::{BackupOptions, backup_volume};
-pub use convert::{ConvertOptions, Format, convert};
+pub use convert::{ConvertOptions, convert};
 pub use inspect::{InspectOptions, Inspection, inspect};
 pub use recover::{Outcome, RecoverOptions, Recovered, recover};
 pub use restore::{RestoreOptions, restore_backup};
@@ -32,7 +35,7 @@ pub use verify::{VerifyOptions, verify_backup};
 pub use watch::{Progress, ProgressFn};
 
 use crate::error::{Error, Kind, Result};
-use crate::service::Staging;
+use crate::service::{Format, Staging};
 use crate::vmdk::Level;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -40,6 +43,8 @@ use std::time::Duration;
 /// What backup and restore have in common.
 #[derive(Default)]
 pub struct Common<'a> {
+    /// What the service keeps.
+    pub format: Format,
     /// Streamed or by way of a temporary file; `None` = as the service wants it.
     pub staging: Option<Staging>,
     /// Where temporary files go; `None` = the system's directory for them.
@@ -66,6 +71,12 @@ const LONGEST_BACKUP_ID: usize = 255;
 impl Common<'_> {
     /// How the bytes travel, from what the caller and the service want.
     fn staging(&self, service: Staging) -> Result<Staging> {
+        if self.format == Format::Raw && service == Staging::File {
+            return Err(Error::new(
+                Kind::Unsupported,
+                "format: a service that works on regular files keeps streams only",
+            ));
+        }
         match (self.staging, service) {
             (Some(Staging::Stream), Staging::File) => Err(Error::new(
                 Kind::InvalidArgument,

@@ -203,21 +203,11 @@ impl<'a> Operation<'a> {
         }
     }
 
-    /// What the server says of a lease under which a transfer failed tells more than the transfer.
+    /// See [`Lease::explain`].
     pub(super) fn explain_lease(&mut self, lease: &Lease, error: Error) -> Error {
-        if !error.is_retryable() {
-            return error;
-        }
-        match self.settle(lease.fault()) {
-            Ok(Some(fault)) => {
-                let hopeless = [Kind::NoSpace, Kind::Auth, Kind::NotFound, Kind::Unsupported];
-                let known = fault.context(error);
-                match hopeless.contains(&known.kind()) {
-                    true => known,
-                    false => known.retryable(),
-                }
-            }
-            Ok(None) | Err(_) => error,
+        let explained = lease.explain(error);
+        match self.settle(async move { Ok(explained.await) }) {
+            Ok(error) | Err(error) => error,
         }
     }
 

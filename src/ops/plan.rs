@@ -1,6 +1,6 @@
 //! What a restore is going to do, and whether it can: decided before anything is made.
 
-use super::metadata::Metadata;
+use super::metadata::{Metadata, StreamRecord};
 use super::operation::Operation;
 use super::restore::Restore;
 use crate::error::{Error, Kind, Result};
@@ -130,19 +130,16 @@ impl Restore<'_> {
     }
 }
 
-/// What the metadata says must fit what the stream's header and length say.
-pub(super) fn agree(metadata: Option<&Metadata>, capacity: u64, length: u64) -> Result<()> {
-    let Some(Metadata { stream, .. }) = metadata else {
+/// What was recorded must fit what the stream's header and length say.
+pub(super) fn agree(recorded: &StreamRecord, capacity: u64, length: u64) -> Result<()> {
+    if recorded.capacity == capacity && recorded.length == length {
         return Ok(());
-    };
-    if stream.capacity != capacity || stream.length != length {
-        return Err(Error::new(
-            Kind::Corrupt,
-            format!(
-                "the stream has {length} bytes for a disk of {capacity}, recorded were {} for {}",
-                stream.length, stream.capacity
-            ),
-        ));
     }
-    Ok(())
+    Err(Error::new(
+        Kind::Corrupt,
+        format!(
+            "the stream has {length} bytes for a disk of {capacity}, recorded were {} for {}",
+            recorded.length, recorded.capacity
+        ),
+    ))
 }

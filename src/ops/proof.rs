@@ -10,12 +10,16 @@ use crate::vsphere::lease::ManifestEntry;
 
 /// A check of a stream, with its workers on threads of the library's own.
 pub(super) fn new_check(level: Level) -> Result<Check> {
-    let options = CheckOptions {
+    check_with(&CheckOptions {
         level,
         spawn: |name, body| spawn_thread(name, body),
         ..CheckOptions::default()
-    };
-    Check::new(&options).map_err(|e| Error::io("start the threads of the check", &e))
+    })
+}
+
+/// A check as `options` say.
+pub(super) fn check_with(options: &CheckOptions) -> Result<Check> {
+    Check::new(options).map_err(|e| Error::io("start the threads of the check", &e))
 }
 
 /// A stream that is not whole.

@@ -94,6 +94,7 @@ impl Restore<'_> {
         op.ensure(detach, |_| {
             let (session, vm, from) = (session.clone(), imported.vm.clone(), from.clone());
             async move {
+                machine::come_to_rest(&session, &vm).await;
                 let attached = attached(session, vec![vm]).await?;
                 Ok((!attached.contains(&from)).then_some(()))
             }
@@ -144,16 +145,23 @@ impl Restore<'_> {
         let reconfigure =
             || machine::reconfigure(session.clone(), backing.clone(), changes.clone());
         let swapped = op.ensure(reconfigure, |_| {
-            let looked = backing::describe(session.clone(), backing.clone());
+            let (session, backing) = (session.clone(), backing.clone());
             let (old, new) = (old.clone(), new.clone());
             async move {
-                let now = looked.await?;
+                machine::come_to_rest(&session, &backing).await;
+                let now = backing::describe(session, backing).await?;
                 let disk = slot(&now, &old);
                 Ok(disk.is_some_and(|disk| is_disk(disk, &new)).then_some(()))
             }
         });
         // Whatever the answer was, or if it was lost: what the backing has now decides.
-        let now = op.settle(backing::describe(session, backing.clone()));
+        let (vm, is_swapped) = (backing.clone(), swapped.is_ok());
+        let now = op.settle(async move {
+            if !is_swapped {
+                machine::come_to_rest(&session, &vm).await;
+            }
+            backing::describe(session, vm).await
+        });
         let attached = now.map(|now| slot(&now, old).cloned());
         match (swapped, attached) {
             (Ok(()), Ok(Some(disk))) if is_disk(&disk, new) => self.prove(op, backing, old, &disk),

@@ -1,7 +1,7 @@
 //! A backup comes back: as a new backing, or into the existing one in place of its disk.
 
 use super::import::{Imported, Incoming};
-use super::metadata::Metadata;
+use super::metadata::{Metadata, StreamRecord};
 use super::operation::Operation;
 use super::plan::agree;
 use super::source::Source;
@@ -10,7 +10,7 @@ use super::watch::Watch;
 use super::{Common, Summary, validate_backup_id};
 use crate::client::Client;
 use crate::error::{Context, Error, Kind, Phase, Result};
-use crate::service::{BackupService, Staging};
+use crate::service::{BackupReader, BackupService, Format, Staging};
 use crate::vmdk::Level;
 use crate::volume::Volume;
 use crate::vsphere::device::same_uuid;
@@ -50,6 +50,7 @@ pub fn restore_backup(
         volume,
         backup_id: options.backup_id,
         staging,
+        format: common.format,
         temp_dir: common.temp_dir,
         stall: common.stall_timeout.unwrap_or(super::STALL_TIMEOUT),
         level: common.level.unwrap_or_default(),
@@ -83,6 +84,7 @@ pub(super) struct Restore<'a> {
     pub(super) volume: &'a Volume,
     pub(super) backup_id: String,
     staging: Staging,
+    format: Format,
     temp_dir: Option<std::path::PathBuf>,
     pub(super) stall: std::time::Duration,
     pub(super) level: Level,
@@ -92,7 +94,7 @@ pub(super) struct Restore<'a> {
     pub(super) left: Vec<String>,
 }
 
-impl Restore<'_> {
+impl<'a> Restore<'a> {
     fn run(&mut self, op: &mut Operation<'_>) -> Result<()> {
         self.summary.operation = op.id().to_owned();
         op.enter(Phase::Prepare, 0)?;
@@ -116,31 +118,62 @@ impl Restore<'_> {
                 .notices
                 .push("the backup has no metadata: only its stream itself was proven".into());
         }
-        let mut source = match self.staging {
-            Staging::Stream => Source::stream(reader),
-            Staging::File => {
-                let (wanted, directory) = (self.service.staging(), self.temp_dir.as_deref());
-                let id = op.id().to_owned();
-                let mut file = Source::staged(&mut op.watch, reader, wanted, directory, &id)?;
-                file.prove(&mut op.watch, Phase::Verify, self.level)?;
-                file.back_to_file()?;
-                file
-            }
-        };
-
+        if let Some(metadata) = &metadata {
+            metadata.stream.require_format(self.format)?;
+        }
+        let recorded = metadata.as_ref().map(|metadata| &metadata.stream);
+        let (mut source, recorded) = self.source(op, reader, recorded)?;
         let stream = Incoming::begin(op, &mut source, self.level)?;
         let capacity = stream.capacity;
-        agree(metadata.as_ref(), capacity, source.length())?;
+        if let Some(recorded) = recorded {
+            agree(recorded, capacity, source.length())?;
+        }
         let plan = self.plan(capacity, metadata.as_ref(), existing.as_ref())?;
         let site = self.site(op, &plan, metadata.as_ref(), existing.as_ref())?;
 
-        let recorded = metadata.as_ref().map(|metadata| &metadata.stream);
         let mut imported = self.import(op, &plan, site, stream, &mut source, recorded)?;
         self.convert(op, &mut imported, &plan)?;
         match existing {
             Some(existing) => self.replace(op, existing, imported),
             None => self.adopt(op, imported, metadata.as_ref()),
         }
+    }
+
+    /// The stream to import, and the record that it must agree with: none where it is another
+    /// encoding of what was recorded, and was compared with that.
+    ///
+    /// What this library backed up goes straight through where it is to; what it cannot know to be
+    /// taken by a host is proven in a temporary file first, and rewritten where that is needed.
+    fn source<'r>(
+        &self,
+        op: &mut Operation<'_>,
+        reader: Box<dyn BackupReader + 'a>,
+        recorded: Option<&'r StreamRecord>,
+    ) -> Result<(Source<'a>, Option<&'r StreamRecord>)> {
+        let directory = self.temp_dir.as_deref();
+        let id = op.id().to_owned();
+        if self.format == Format::Raw {
+            let (source, encoded) = Source::encoded(&mut op.watch, reader, directory, &id)?;
+            if let Some(recorded) = recorded {
+                recorded.require_contents(encoded.capacity, encoded.content_digest)?;
+            }
+            return Ok((source, None));
+        }
+        if self.staging == Staging::Stream && recorded.is_some() {
+            return Ok((Source::stream(reader), recorded));
+        }
+        let wanted = self.service.staging();
+        let mut file = Source::staged(&mut op.watch, reader, wanted, directory, &id)?;
+        let facts = file.prove(&mut op.watch, Phase::Verify, Level::Full)?;
+        file.back_to_file()?;
+        if let Some(recorded) = recorded {
+            recorded.require(&facts)?;
+        }
+        if facts.normal {
+            return Ok((file, recorded));
+        }
+        let file = file.normalized(&mut op.watch, directory, &id)?;
+        Ok((file, None))
     }
 
     /// What is left behind of a restore that succeeded is no more than a notice.
@@ -187,10 +220,23 @@ impl Restore<'_> {
             changes,
         ));
         // Whatever the answer was, or if it was lost: the tag went in the same step.
-        let made = op.settle(backing::describe(session, imported.vm.clone()));
+        let (vm, is_adopted) = (imported.vm.clone(), adopted.is_ok());
+        let made = op.settle(async move {
+            if !is_adopted {
+                machine::come_to_rest(&session, &vm).await;
+            }
+            backing::describe(session, vm).await
+        });
         let made = match (adopted, made) {
             (_, Ok(made)) if made.extra(tag::OPERATION).is_none() => made,
-            (Err(error), _) | (Ok(()), Err(error)) => return Err(error),
+            (Err(error), _) => return Err(error),
+            (Ok(()), Err(error)) => {
+                // It is the backing now, and not to be taken away.
+                self.adopted(&imported);
+                let notice = format!("the new backing could not be looked at: {error}");
+                self.summary.notices.push(notice);
+                return Ok(());
+            }
             (Ok(()), Ok(made)) => {
                 return Err(Error::new(
                     Kind::Fault,
@@ -198,9 +244,7 @@ impl Restore<'_> {
                 ));
             }
         };
-        self.undo.keep_vm();
-        self.summary.backing = imported.vm.value.clone();
-        self.summary.backing_created = true;
+        self.adopted(&imported);
         let id_kept = volume.id.is_none() || same_uuid(&made.instance_uuid, &volume.id);
         if made.name != volume.name || !id_kept {
             self.summary.notices.push(format!(
@@ -209,5 +253,11 @@ impl Restore<'_> {
             ));
         }
         Ok(())
+    }
+
+    fn adopted(&mut self, imported: &Imported) {
+        self.undo.keep_vm();
+        self.summary.backing = imported.vm.value.clone();
+        self.summary.backing_created = true;
     }
 }

@@ -1,12 +1,14 @@
 //! Where the stream of a restore comes from: the service itself, or a temporary file filled from it.
 
-use super::proof::{corrupt, new_check};
+use super::convert::options;
+use super::proof::{check_with, corrupt};
+use super::raw;
 use super::temporary::Temporary;
 use super::watch::Watch;
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::service::{BackupReader, Staging};
 use crate::slab::{SLABS, SlabPool};
-use crate::vmdk::{Facts, Level};
+use crate::vmdk::{CheckOptions, Encoded, Facts, Level, Normalize, NormalizeOptions};
 use bytes::Bytes;
 use std::io::Read;
 use std::path::Path;
@@ -51,6 +53,51 @@ impl<'a> Source<'a> {
                 .context("have the service fill the file")?,
             None => copy(watch, Source::stream(reader), &temporary)?,
         }
+        Source::file(temporary)
+    }
+
+    /// A raw disk of the service's, encoded into a temporary file; with what it was found to hold.
+    pub(super) fn encoded(
+        watch: &mut Watch<'_>,
+        mut reader: Box<dyn BackupReader + 'a>,
+        temp_dir: Option<&Path>,
+        operation: &str,
+    ) -> Result<(Self, Encoded)> {
+        watch.enter(Phase::Service, reader.length())?;
+        // How small it gets, only its end tells.
+        let temporary = Temporary::new(temp_dir, false, 0, operation)?;
+        let encoded = raw::encode(watch, reader.as_mut(), temporary.writer()?)?;
+        Ok((Source::file(temporary)?, encoded))
+    }
+
+    /// The same disk as a stream that every host takes, in another temporary file.
+    pub(super) fn normalized(
+        mut self,
+        watch: &mut Watch<'_>,
+        temp_dir: Option<&Path>,
+        operation: &str,
+    ) -> Result<Self> {
+        watch.enter(Phase::Convert, self.length)?;
+        let temporary = Temporary::new(temp_dir, false, self.length, operation)?;
+        let mut file = temporary.writer()?;
+        let pool = SlabPool::new(SLABS);
+        let mut rewriting = Normalize::new(&NormalizeOptions::default());
+        while let Some(slab) = self.next(watch, &pool)? {
+            rewriting.feed(slab).map_err(corrupt)?;
+            while let Some(slab) = rewriting.next_slab() {
+                file.write(&slab)?;
+            }
+            watch.reach(self.read)?;
+        }
+        rewriting.finish().map_err(corrupt)?;
+        while let Some(slab) = rewriting.next_slab() {
+            file.write(&slab)?;
+        }
+        file.finish()?;
+        Source::file(temporary)
+    }
+
+    fn file(temporary: Temporary) -> Result<Self> {
         let (file, length) = temporary.reader()?;
         Ok(Source {
             from: From::File(temporary, Box::new(file)),
@@ -59,7 +106,8 @@ impl<'a> Source<'a> {
         })
     }
 
-    /// Reads it all, and proves it whole.
+    /// Reads it all, and proves it whole. Takes what other tools write, too: that is to be
+    /// [`Source::normalized`] then.
     ///
     /// # Errors
     /// [`Kind::Corrupt`] for a stream that is not.
@@ -71,7 +119,7 @@ impl<'a> Source<'a> {
     ) -> Result<Facts> {
         watch.enter(phase, self.length)?;
         let pool = SlabPool::new(SLABS);
-        let mut check = new_check(level)?;
+        let mut check = check_with(&CheckOptions { level, ..options() })?;
         while let Some(slab) = self.next(watch, &pool)? {
             check.feed(slab).map_err(corrupt)?;
             watch.reach(self.read)?;

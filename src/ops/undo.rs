@@ -81,7 +81,20 @@ impl Undo {
             Made::TemporaryVm { moref, .. } => moref.clone(),
             _ => None,
         });
-        let attached = attached(op.session().clone(), vms.collect());
+        let vms: Vec<Moref> = vms.collect();
+        let may_be_detaching = self
+            .made
+            .iter()
+            .any(|made| matches!(made, Made::Disk { .. }));
+        let session = op.session().clone();
+        let attached = async move {
+            if may_be_detaching {
+                for vm in &vms {
+                    machine::come_to_rest(&session, vm).await;
+                }
+            }
+            attached(session, vms).await
+        };
         // Not to know them is no reason to leave the rest.
         let attached = op.settle(attached).unwrap_or_default();
         // Disks still attached go with their machine; one whose detaching was under way does not,

@@ -1,12 +1,13 @@
 //! A backup is proven where it is kept: by the service alone, without any server.
 
 use super::metadata::Metadata;
+use super::raw;
 use super::source::Source;
 use super::watch::{ProgressFn, Watch};
 use super::{Summary, validate_backup_id};
 use crate::cancel::Cancel;
 use crate::error::{Context, Phase, Result};
-use crate::service::{BackupService, Staging};
+use crate::service::{BackupService, Format, Staging};
 use crate::vmdk::{Facts, Level};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,7 +31,8 @@ pub struct VerifyOptions<'a> {
 }
 
 /// Reads a whole backup from `service`, and proves that its stream is a whole disk, and the one
-/// that its metadata records. In the summary, what is about a server is empty.
+/// that its metadata records; of a raw disk, that its contents are those. In the summary, what is
+/// about a server is empty.
 ///
 /// # Errors
 /// [`Kind::Corrupt`](crate::error::Kind::Corrupt) for a backup that is not whole or not itself;
@@ -46,18 +48,30 @@ pub fn verify_backup(service: &dyn BackupService, options: VerifyOptions<'_>) ->
         notices: Vec::new(),
     };
     match verification.run(&mut watch) {
-        Ok(facts) => {
+        Ok(verified) => {
             let mut summary = Summary {
                 notices: verification.notices,
                 ..Summary::default()
             };
-            summary.moved(&facts);
+            match verified {
+                Verified::Stream(facts) => summary.moved(&facts),
+                Verified::Raw { size, digest } => {
+                    summary.capacity = size;
+                    summary.content_digest = Some(digest);
+                }
+            }
             Ok(summary)
         }
         Err(error) => Err(error
             .context(format_args!("verify backup {}", options.backup_id))
             .in_phase(watch.phase())),
     }
+}
+
+/// What was found whole.
+enum Verified {
+    Stream(Box<Facts>),
+    Raw { size: u64, digest: [u8; 32] },
 }
 
 struct Verification<'a> {
@@ -69,7 +83,7 @@ struct Verification<'a> {
 }
 
 impl Verification<'_> {
-    fn run(&mut self, watch: &mut Watch<'_>) -> Result<Facts> {
+    fn run(&mut self, watch: &mut Watch<'_>) -> Result<Verified> {
         watch.enter(Phase::Prepare, 0)?;
         let mut reader = self
             .service
@@ -77,6 +91,14 @@ impl Verification<'_> {
             .context("open it in the service")?;
         let metadata = reader.metadata().context("read its metadata")?;
         let metadata = metadata.as_deref().map(Metadata::from_json).transpose()?;
+        if let Some(metadata) = &metadata
+            && metadata.stream.require_format(Format::Raw).is_ok()
+        {
+            let size = reader.length();
+            let digest = raw::digest(watch, reader.as_mut())?;
+            metadata.stream.require_contents(size, Some(digest))?;
+            return Ok(Verified::Raw { size, digest });
+        }
         let mut source = match self.service.staging() {
             Staging::Stream => Source::stream(reader),
             wanted => {
@@ -86,11 +108,14 @@ impl Verification<'_> {
         };
         let facts = source.prove(watch, Phase::Verify, self.level)?;
         match metadata {
-            Some(metadata) => metadata.stream.require(&facts).map(|()| facts),
+            Some(metadata) => metadata
+                .stream
+                .require(&facts)
+                .map(|()| Verified::Stream(Box::new(facts))),
             None => {
                 let notice = "the backup has no metadata: only its stream itself was proven";
                 self.notices.push(notice.into());
-                Ok(facts)
+                Ok(Verified::Stream(Box::new(facts)))
             }
         }
     }

@@ -1,6 +1,6 @@
 //! What every [`BackupService`] must do, whoever wrote it.
 
-use super::{BackupRequest, BackupService, BackupWriter};
+use super::{BackupRequest, BackupService, BackupWriter, Format};
 use crate::error::Kind;
 use bytes::Bytes;
 
@@ -11,6 +11,7 @@ fn request(backup_id: &str) -> BackupRequest<'_> {
         backup_id,
         volume_id: "v1",
         capacity: 1 << 30,
+        format: Format::Stream,
     }
 }
 

@@ -1,23 +1,30 @@
 //! Backups as directories below a directory: `<path>/<backup id>/disk.vmdk` and `metadata.json`.
 //!
+//! A raw disk is `disk.raw` in the place of `disk.vmdk`, a sparse file.
+//!
 //! A backup is written in `<path>/.<random>.partial/` and renamed when it is whole and on stable
 //! storage: data and metadata appear together or not at all. While it is written its data file is
 //! locked; a partial directory without a lock was left by a process that died, and the next backup
 //! removes it.
 
-use super::{BackupReader, BackupRequest, BackupService, BackupWriter};
+use super::{BackupReader, BackupRequest, BackupService, BackupWriter, Format};
 use crate::error::{Error, Kind, Result};
 use crate::file::FileWriter;
+use crate::vmdk::{DiskSource, RawDisk};
 use bytes::Bytes;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, RenameFlags, renameat2};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The stream, in a backup's directory.
 const DATA: &str = "disk.vmdk";
+
+/// The raw disk, in its place.
+const RAW: &str = "disk.raw";
 
 /// The metadata, beside the stream.
 const METADATA: &str = "metadata.json";
@@ -158,6 +165,8 @@ impl BackupService for Directory {
         let file = lock.try_clone().map_err(|e| failed("open", &data, &e))?;
         Ok(Box::new(DirectoryWriter {
             data: FileWriter::new(file, data.display().to_string())?,
+            capacity: request.capacity,
+            format: request.format,
             partial,
             path,
             lock,
@@ -166,14 +175,21 @@ impl BackupService for Directory {
 
     fn open<'a>(&'a self, backup_id: &str) -> Result<Box<dyn BackupReader + 'a>> {
         let path = self.backup(backup_id)?;
-        let data = path.join(DATA);
-        let (file, length) = open_regular(&data)?.ok_or_else(|| {
-            Error::new(
-                Kind::NotFound,
-                format!("there is no backup at {}", path.display()),
-            )
-        })?;
-        Ok(Box::new(DirectoryReader { path, file, length }))
+        for name in [DATA, RAW] {
+            let data = path.join(name);
+            if let Some((file, length)) = open_regular(&data)? {
+                return Ok(Box::new(DirectoryReader {
+                    path,
+                    data,
+                    file,
+                    length,
+                }));
+            }
+        }
+        Err(Error::new(
+            Kind::NotFound,
+            format!("there is no backup at {}", path.display()),
+        ))
     }
 }
 
@@ -224,11 +240,22 @@ struct DirectoryWriter {
     partial: Partial,
     lock: Flock<File>,
     path: PathBuf,
+    capacity: u64,
+    format: Format,
 }
 
 impl BackupWriter for DirectoryWriter {
     fn write(&mut self, bytes: &Bytes) -> Result<()> {
         self.data.write(bytes)
+    }
+
+    fn write_at(&mut self, offset: u64, bytes: &Bytes) -> Result<()> {
+        self.data.write_at(offset, bytes)
+    }
+
+    /// The file is new, and what is not written in it is a hole.
+    fn zeros(&mut self, _range: Range<u64>) -> Result<()> {
+        Ok(())
     }
 
     fn set_metadata(&mut self, metadata: &str) -> Result<()> {
@@ -251,8 +278,19 @@ impl BackupWriter for DirectoryWriter {
             mut partial,
             lock: _lock,
             path,
+            capacity,
+            format,
         } = *self;
-        sync(&data.finish()?, &partial.path.join(DATA))?;
+        let file = data.finish()?;
+        let mut place = partial.path.join(DATA);
+        if format == Format::Raw {
+            let raw = partial.path.join(RAW);
+            file.set_len(capacity)
+                .map_err(|e| failed("extend", &place, &e))?;
+            fs::rename(&place, &raw).map_err(|e| failed("rename", &place, &e))?;
+            place = raw;
+        }
+        sync(&file, &place)?;
         sync_directory(&partial.path)?;
         rename(&partial.path, &path)?;
         // Until the new name is on stable storage, too, this is none.
@@ -283,6 +321,7 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
 
 struct DirectoryReader {
     path: PathBuf,
+    data: PathBuf,
     file: File,
     length: u64,
 }
@@ -316,9 +355,21 @@ impl BackupReader for DirectoryReader {
         loop {
             match self.file.read(buffer) {
                 Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                read => return read.map_err(|e| failed("read", &self.path.join(DATA), &e)),
+                read => return read.map_err(|e| failed("read", &self.data, &e)),
             }
         }
+    }
+
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let read = self.file.read_exact_at(buffer, offset);
+        read.map_err(|e| failed("read", &self.data, &e))
+    }
+
+    fn next_data(&mut self, offset: u64) -> Result<Option<Range<u64>>> {
+        let failed = |e: std::io::Error| failed("read", &self.data, &e);
+        let file = self.file.try_clone().map_err(failed)?;
+        let raw = RawDisk::over(file).map_err(failed)?;
+        raw.next_data(offset).map_err(failed)
     }
 }
 

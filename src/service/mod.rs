@@ -11,6 +11,7 @@ pub use directory::Directory;
 
 use crate::error::{Error, Kind, Result};
 use bytes::Bytes;
+use std::ops::Range;
 use std::path::Path;
 
 /// How the bytes travel between vSphere and a service.
@@ -20,6 +21,25 @@ pub enum Staging {
     Stream,
     /// By way of a temporary regular file that holds the whole stream.
     File,
+}
+
+/// How a service keeps a disk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    /// A stream-optimized VMDK, as vSphere gives and takes it.
+    #[default]
+    Stream,
+    /// The disk's bytes as they are, of which those that are zero need not be kept.
+    Raw,
+}
+
+impl std::fmt::Display for Format {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Format::Stream => "a stream-optimized VMDK",
+            Format::Raw => "a raw disk",
+        })
+    }
 }
 
 /// What a service is told of a backup that begins.
@@ -32,6 +52,8 @@ pub struct BackupRequest<'a> {
     /// The volume's size in bytes: what the stream decodes to. The stream itself is shorter by
     /// its empty blocks and by compression; how much, only its end tells.
     pub capacity: u64,
+    /// What the service will be given: by [`BackupWriter::write`], or by [`BackupWriter::write_at`].
+    pub format: Format,
 }
 
 /// Something that keeps backups.
@@ -61,6 +83,25 @@ pub trait BackupWriter {
     /// # Errors
     /// Whatever the service says; the operation ends.
     fn write(&mut self, bytes: &Bytes) -> Result<()>;
+
+    /// Puts `bytes` at byte `offset` of a raw disk. Each byte of the disk comes once: by this, or in
+    /// [`BackupWriter::zeros`]; in any order.
+    ///
+    /// # Errors
+    /// Whatever the service says; [`Kind::Unsupported`] from one that keeps no raw disks.
+    fn write_at(&mut self, offset: u64, bytes: &Bytes) -> Result<()> {
+        let (_, _) = (offset, bytes);
+        Err(no_raw_disks())
+    }
+
+    /// All bytes of a raw disk in this range are zero.
+    ///
+    /// # Errors
+    /// As [`BackupWriter::write_at`].
+    fn zeros(&mut self, range: Range<u64>) -> Result<()> {
+        let _ = range;
+        Err(no_raw_disks())
+    }
 
     /// Takes the whole stream from a regular file (file staging), which is gone after the call.
     ///
@@ -103,6 +144,26 @@ pub trait BackupReader {
     /// Whatever the service says.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize>;
 
+    /// Fills all of `buffer` from byte `offset` of a raw disk, of which [`BackupReader::length`] is
+    /// the size.
+    ///
+    /// # Errors
+    /// Whatever the service says; [`Kind::Unsupported`] from one that keeps no raw disks.
+    fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let (_, _) = (offset, buffer);
+        Err(no_raw_disks())
+    }
+
+    /// The first range at or after `offset` of a raw disk that may be other than zero; `None` where
+    /// there is none. A service that does not know says nothing else but that all may be.
+    ///
+    /// # Errors
+    /// Whatever the service says.
+    fn next_data(&mut self, offset: u64) -> Result<Option<Range<u64>>> {
+        let end = self.length();
+        Ok((offset < end).then_some(offset..end))
+    }
+
     /// Fills the empty regular file at `path` with the whole stream (file staging).
     ///
     /// # Errors
@@ -113,4 +174,8 @@ pub trait BackupReader {
             format!("this service fills no file ({})", path.display()),
         ))
     }
+}
+
+fn no_raw_disks() -> Error {
+    Error::new(Kind::Unsupported, "this service keeps no raw disks")
 }

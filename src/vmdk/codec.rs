@@ -14,6 +14,8 @@ const STORED: usize = 65535;
 pub(crate) const STORED_GRAIN: usize = 2 + GRAIN + 5 * GRAIN.div_ceil(STORED) + 4;
 /// Bytes of a grain that are looked at to guess whether it can be compressed.
 const SAMPLE: usize = 1024;
+/// Bytes in a row that are compressed to be sure.
+const PART: usize = 4096;
 /// Sum of the squares of how often each value comes in a sample of random bytes, and a few standard deviations (90 each).
 const RANDOM: u32 = (SAMPLE + SAMPLE * SAMPLE / 256) as u32 + 250;
 
@@ -57,15 +59,23 @@ impl Codec {
     /// length. What does not become smaller is stored.
     pub(crate) fn compress(&mut self, grain: &[u8], out: &mut [u8]) -> usize {
         if self.guess && looks_random(grain) {
-            return store(grain, out);
+            // As even a sequence of numbers does: a part of it tells.
+            let part = &grain[GRAIN / 2..][..PART];
+            if self.deflate(part, out).is_none_or(|length| length >= PART) {
+                return store(grain, out);
+            }
         }
-        let room = &mut out[..STORED_GRAIN];
-        let length = match &mut self.compressor {
-            #[cfg(feature = "igzip")]
-            Engine::Igzip(igzip) => igzip.compress(grain, room),
-            Engine::Libdeflate(compressor) => compressor.zlib_compress(grain, room).ok(),
-        };
+        let length = self.deflate(grain, &mut out[..STORED_GRAIN]);
         length.unwrap_or_else(|| store(grain, out))
+    }
+
+    /// The length of the zlib stream; None where it does not fit.
+    fn deflate(&mut self, raw: &[u8], out: &mut [u8]) -> Option<usize> {
+        match &mut self.compressor {
+            #[cfg(feature = "igzip")]
+            Engine::Igzip(igzip) => igzip.compress(raw, out),
+            Engine::Libdeflate(compressor) => compressor.zlib_compress(raw, out).ok(),
+        }
     }
 }
 

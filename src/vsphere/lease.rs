@@ -200,13 +200,22 @@ impl Lease {
         }
     }
 
-    /// What the server says is wrong with the lease, where it says so.
-    ///
-    /// # Errors
-    /// Those of the request.
-    pub fn fault(&self) -> impl Future<Output = Result<Option<Error>>> + Send + 'static {
+    /// What went wrong under this lease: where the server says that the lease itself failed, that
+    /// tells more than `error` does.
+    pub fn explain(&self, error: Error) -> impl Future<Output = Error> + Send + 'static {
         let (session, moref) = (self.session.clone(), self.moref.clone());
-        async move { fault_of(&session, &moref).await }
+        async move {
+            // A lease that has failed answers that its state does not allow anything.
+            if !error.is_retryable() && error.kind() != Kind::InvalidState {
+                return error;
+            }
+            match property::read(&session, &moref, &["state", "error"]).await {
+                Ok(lease) if lease.text("state") == Some("error") => {
+                    failed(&moref, lease.get("error"), error)
+                }
+                Ok(_) | Err(_) => error,
+            }
+        }
     }
 
     /// What the server says of the disks moved; empty where it does not say.
@@ -241,21 +250,23 @@ impl Lease {
             .session
             .call_idempotent(&self.moref, "HttpNfcLeaseComplete", Vec::new())
             .await;
-        if let Err(error) = answer
-            && !self.is_done().await
-        {
-            return Err(error.context(format_args!("complete lease {}", self.moref)));
+        if let Err(error) = answer {
+            self.require_done(error).await?;
         }
         self.over = true;
         Ok(())
     }
 
-    /// Whether a completion whose answer was lost, or that was repeated, did happen. A lease that
-    /// is gone was completed before: only its owner ends it, or an error that it shows first.
-    async fn is_done(&self) -> bool {
-        match property::read(&self.session, &self.moref, &["state"]).await {
-            Ok(lease) => lease.text("state") == Some("done"),
-            Err(_) => false,
+    /// A completion whose answer was lost, or that was repeated, may have happened all the same.
+    async fn require_done(&self, error: Error) -> Result<()> {
+        let error = error.context(format_args!("complete lease {}", self.moref));
+        match property::read(&self.session, &self.moref, &["state", "error"]).await {
+            Ok(lease) => match lease.text("state") {
+                Some("done") => Ok(()),
+                Some("error") => Err(failed(&self.moref, lease.get("error"), error)),
+                _ => Err(error),
+            },
+            Err(_) => Err(error),
         }
     }
 
@@ -329,10 +340,16 @@ async fn keep(
     }
 }
 
-async fn fault_of(session: &Session, moref: &Moref) -> Result<Option<Error>> {
-    let lease = property::read(session, moref, &["state", "error"]).await?;
-    Ok((lease.text("state") == Some("error"))
-        .then(|| lease_error(lease.get("error")).context(format_args!("lease {moref}"))))
+/// `error`, of which the lease's own fault is the cause. Another lease may do better, unless the
+/// fault says that it will not.
+fn failed(moref: &Moref, fault: Option<&Node>, error: Error) -> Error {
+    let known = lease_error(fault)
+        .context(format_args!("lease {moref}"))
+        .context(error);
+    match known.kind() {
+        Kind::NoSpace | Kind::Auth | Kind::NotFound | Kind::Unsupported => known,
+        _ => known.retryable(),
+    }
 }
 
 pub(crate) fn lease_error(error: Option<&Node>) -> Error {

@@ -3,6 +3,7 @@
 use super::placement::Site;
 use super::{Moref, Session, device, task};
 use crate::error::{Context, Error, Kind, Result};
+use crate::log::Level;
 use crate::transport::soap::{Element, Node};
 use crate::volume::{AdapterType, DiskType};
 
@@ -197,6 +198,15 @@ pub async fn reconfigure(session: Session, moref: Moref, changes: Changes) -> Re
         task::finish(&session, &super::returned(&answer)?).await
     };
     told(attempt.await, "reconfigure", &moref)
+}
+
+/// Waits for changes whose answers were lost: the server makes one after the other, and this one
+/// changes nothing. What it cannot wait for, nobody can.
+pub async fn come_to_rest(session: &Session, moref: &Moref) {
+    let nothing = Changes::default();
+    if let Err(error) = reconfigure(session.clone(), moref.clone(), nothing).await {
+        session.log().record(Level::Debug, || error.to_string());
+    }
 }
 
 /// Destroys a virtual machine with the disks attached to it. One that is gone is destroyed.

@@ -1,32 +1,68 @@
 //! Tasks: what the server does for longer than a call.
 
 use crate::error::{Error, Kind, Result};
+use crate::log::Level;
 use crate::transport::soap::Node;
 use crate::vsphere::property::Properties;
 use crate::vsphere::{Moref, Session, fault, property};
+use std::time::Duration;
+use tokio::time::sleep;
+
+/// Reads in a row that may fail before a task is given up that may still go on.
+const MOST_FAILURES: u32 = 5;
+
+/// Before a task is looked at again that cannot be watched.
+const PAUSE: Duration = Duration::from_millis(250);
 
 /// Waits until the task is done and returns its result, where it has one.
 ///
 /// # Errors
-/// The task's own fault; those of [`property::wait`], after which the task may still go on.
+/// The task's own fault; those of [`property::read`], after which the task may still go on.
 pub async fn finish(session: &Session, task: &Moref) -> Result<Option<Node>> {
-    property::wait(session, task, &["info"], outcome).await
+    match property::wait(session, task, &["info"], outcome).await {
+        Ok(done) => done,
+        Err(error) => look(session, task, error).await,
+    }
 }
 
-/// What came of the task, once it has.
-pub(crate) fn outcome(properties: &Properties) -> Result<Option<Option<Node>>> {
+/// Looks at a task from time to time that cannot be watched because of `error`: what comes next
+/// must not begin while it goes on.
+async fn look(session: &Session, task: &Moref, mut error: Error) -> Result<Option<Node>> {
+    let mut failures = 0;
+    while failures < MOST_FAILURES {
+        session.log().record(Level::Debug, || {
+            format!("looking at {task} from time to time after: {error}")
+        });
+        let read = property::read(session, task, &["info"]).await;
+        match read.and_then(|properties| outcome(&properties)) {
+            Ok(Some(done)) => return done,
+            Ok(None) => failures = 0,
+            Err(again) => {
+                failures += 1;
+                error = again;
+            }
+        }
+        sleep(PAUSE).await;
+    }
+    // Whoever asks next must not take it for undone.
+    Err(error.maybe_done())
+}
+
+/// What came of the task, once something has.
+pub(crate) fn outcome(properties: &Properties) -> Result<Option<Result<Option<Node>>>> {
     let Some(info) = properties.get("info") else {
         return Err(Error::new(Kind::Fault, "there is a task without info"));
     };
     match info.text_at("state").map(str::trim) {
         Some("queued" | "running") => Ok(None),
-        Some("success") => Ok(Some(info.child("result").cloned())),
+        Some("success") => Ok(Some(Ok(info.child("result").cloned()))),
         Some("error") => {
             let empty = Node::default();
             let error = fault::localized(info.child("error").unwrap_or(&empty));
             let entity = info.text_at("entity").unwrap_or_default();
             let entity = info.text_at("entityName").unwrap_or(entity);
-            Err(error.context(format_args!("{} of {entity}", name_of(info))))
+            let error = error.context(format_args!("{} of {entity}", name_of(info)));
+            Ok(Some(Err(error)))
         }
         other => {
             let state = other.unwrap_or("nothing");
@@ -66,13 +102,13 @@ mod tests {
     fn a_finished_task_has_a_result_or_none() {
         let done =
             properties("<state>success</state><result type=\"VirtualMachine\">vm-7</result>");
-        let result = outcome(&done).unwrap().unwrap().unwrap();
+        let result = outcome(&done).unwrap().unwrap().unwrap().unwrap();
         assert_eq!(
             Moref::from_node(&result),
             Some(Moref::new("VirtualMachine", "vm-7"))
         );
         let done = properties("<state>success</state>");
-        assert_eq!(outcome(&done).unwrap(), Some(None));
+        assert_eq!(outcome(&done).unwrap().unwrap().unwrap(), None);
     }
 
     #[test]
@@ -83,7 +119,7 @@ mod tests {
              <object type=\"VirtualMachine\">vm-1</object></fault>\
              <localizedMessage>The name 'v1' already exists.</localizedMessage></error>",
         );
-        let error = outcome(&failed).unwrap_err();
+        let error = outcome(&failed).unwrap().unwrap().unwrap_err();
         assert_eq!(error.kind(), Kind::Exists);
         assert_eq!(error.fault(), Some("DuplicateName"));
         assert_eq!(error.object(), Some("vm-1"));

@@ -1,8 +1,8 @@
 /* A storage agent in one shot: one operation against a server, and how it ended.
  * usage: agent SERVER USER PASSWORD CA ROOT OPERATION STAGING NAME ID BACKUP [wait]
- * OPERATION: backup, restore, recover or dry-run. STAGING: stream, file, or files for a service that
- * works on regular files. ROOT has the directories state, service and temp. With wait it says that
- * it is ready, and begins when it is given a line.
+ * OPERATION: backup, restore, recover, recover-aged (of what is a second old) or dry-run. STAGING:
+ * stream, file, or files for a service that works on regular files. ROOT has the directories state,
+ * service and temp. With wait it says that it is ready, and begins when it is given a line.
  * Prints OK, or the status and the message; ends with 0, or 2 for an error of the library's. */
 #include "check.h"
 #include <errno.h>
@@ -95,11 +95,12 @@ static void tell(void *user_data, vmdk_outcome outcome, const char *operation_id
     printf("%s %s %s\n", words[outcome], operation_id, what);
 }
 
-static vmdk_status recover(const vmdk_client *client, int dry_run, vmdk_error **error)
+static vmdk_status recover(const vmdk_client *client, const char *operation, vmdk_error **error)
 {
     vmdk_recover_options options = { .struct_size = sizeof options };
 
-    options.dry_run = (uint32_t)dry_run;
+    options.dry_run = strcmp(operation, "dry-run") == 0;
+    options.min_age_s = strcmp(operation, "recover-aged") == 0;
     options.recovered = tell;
     return vmdk_recover(client, &options, error);
 }
@@ -113,8 +114,8 @@ static vmdk_status run(char **argv, const vmdk_client *client, vmdk_error **erro
     vmdk_service *service = NULL;
     vmdk_status status;
 
-    if (strcmp(operation, "recover") == 0 || strcmp(operation, "dry-run") == 0)
-        return recover(client, strcmp(operation, "dry-run") == 0, error);
+    if (strncmp(operation, "recover", 7) == 0 || strcmp(operation, "dry-run") == 0)
+        return recover(client, operation, error);
     if (argv[9][0])
         volume.id = argv[9];
     status = make_service(staging, &service, error);

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 use vmdk_backup::error::{Error, Kind};
-use vmdk_backup::ops::{ConvertOptions, Format, InspectOptions, Summary, convert, inspect};
+use vmdk_backup::ops::{ConvertOptions, InspectOptions, Summary, convert, inspect};
+use vmdk_backup::service::Format;
 use vmdk_backup::vmdk::Compression;
 
 struct Place {

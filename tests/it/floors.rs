@@ -76,13 +76,16 @@ fn no_module_uses_a_higher_floor() {
     );
 }
 
+/// The one library in C that is called, behind a feature.
+const FOREIGN: &str = "src/vmdk/igzip.rs";
+
 #[test]
-fn only_the_c_face_has_unsafe_code() {
+fn only_the_c_faces_have_unsafe_code() {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     visit(&src, None, &mut |module, path, text| {
         let word = ["un", "safe "].concat();
         assert!(
-            module == "capi" || !text.contains(&word),
+            module == "capi" || path.ends_with(FOREIGN) || !text.contains(&word),
             "{} has unsafe code",
             path.display()
         );

@@ -13,6 +13,7 @@ const PARTS: [(&str, &[&str]); 9] = [
     (
         "service",
         &[
+            "vmdk_format",
             "vmdk_service",
             "vmdk_backup_request",
             "vmdk_service_callbacks",
@@ -54,7 +55,6 @@ const OPERATIONS: [(&str, &[&str]); 4] = [
     (
         "convert",
         &[
-            "vmdk_format",
             "vmdk_compression",
             "vmdk_convert_options",
             "vmdk_inspected_callback",

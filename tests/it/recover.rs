@@ -1,4 +1,4 @@
-//! Faults at every call of a restore, and what recovery makes of what they leave.
+//! What recovery makes of what operations leave.
 
 use crate::fixture::{Memory, Scene};
 use std::path::PathBuf;
@@ -114,61 +114,4 @@ fn a_young_operation_of_another_host_is_left_alone() {
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].outcome, Outcome::Skipped);
     assert_eq!(scene.sim.loose_disks().len(), 1);
-}
-
-/// Strikes the n-th call of a restore, for every n, until the fault fires no more.
-fn strike_every_call(trouble: impl Fn() -> Trouble) {
-    let mut points = 0;
-    let scene = Scene::new(Options::default());
-    let service = Memory::default();
-    backup(&scene, &service);
-    for nth in 1.. {
-        scene.damage();
-        let damaged = scene.sim.disk_sha256(&scene.vm, scene.disk().key).unwrap();
-        let (client, state) = journaling(&scene);
-        scene.sim.faults().clear();
-        let fired = scene.sim.faults().fired();
-        scene.sim.faults().on_any_call(nth, trouble());
-        let outcome = restore(&client, &scene, &service);
-        let has_fired = scene.sim.faults().fired() > fired;
-        scene.sim.faults().clear();
-        let now = scene.sim.disk_sha256(&scene.vm, scene.disk().key).unwrap();
-        match &outcome {
-            Ok(_) => scene.assert_restored(&scene.vm),
-            Err(error) if now == damaged => println!("{nth}: as it was: {error}"),
-            Err(error) => {
-                println!("{nth}: restored, but: {error}");
-                scene.assert_restored(&scene.vm);
-            }
-        }
-        // A lease that nobody knows of, since the reply that named it was lost, runs out.
-        scene.sim.advance_clock(2 * scene.options.lease_timeout);
-        let told = recover_now(&client);
-        let failed = told.iter().find(|one| one.outcome == Outcome::Failed);
-        assert_eq!(failed, None, "call {nth} ({outcome:?})");
-        assert_nothing_is_left(&scene);
-        assert_eq!(
-            state.read_dir().unwrap().count(),
-            0,
-            "call {nth}: a journal"
-        );
-        assert!(scene.sim.leases().iter().all(|lease| !lease.is_open()));
-        if !has_fired {
-            outcome.unwrap();
-            break;
-        }
-        points += 1;
-    }
-    println!("fault points: {points}, violations: 0");
-    assert!(points > 20, "only {points} calls were struck");
-}
-
-#[test]
-fn a_refusal_at_any_call_of_a_restore_leaves_old_or_new() {
-    strike_every_call(|| Trouble::Fault(Fault::planned("SystemError")));
-}
-
-#[test]
-fn a_lost_reply_at_any_call_of_a_restore_leaves_old_or_new() {
-    strike_every_call(|| Trouble::ReplyLost);
 }

@@ -1,9 +1,11 @@
 //! A service in memory, made of the functions a C program would give.
 
 use super::*;
+use crate::service::Format;
 use crate::service::conformance;
+use bytes::Bytes;
 use std::collections::HashMap;
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_void};
 use std::sync::Mutex;
 
 type Backup = (Vec<u8>, Option<Vec<u8>>);
@@ -256,6 +258,10 @@ fn empty(store: &Store) -> vmdk_service_callbacks {
         close: None,
         backup_file: None,
         restore_file: None,
+        write_at: None,
+        write_zeros: None,
+        read_at: None,
+        next_data: None,
     }
 }
 
@@ -278,6 +284,7 @@ const REQUEST: BackupRequest<'static> = BackupRequest {
     backup_id: "b1",
     volume_id: "v1",
     capacity: 512,
+    format: Format::Stream,
 };
 
 fn back_up(service: &dyn BackupService) -> Result<()> {

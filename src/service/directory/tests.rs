@@ -2,6 +2,7 @@
 
 use super::super::conformance;
 use super::*;
+use crate::service::Format;
 use std::os::unix::fs::PermissionsExt;
 use tempfile::TempDir;
 
@@ -9,6 +10,7 @@ const REQUEST: BackupRequest<'static> = BackupRequest {
     backup_id: "b1",
     volume_id: "v1",
     capacity: 512,
+    format: Format::Stream,
 };
 
 fn service() -> (TempDir, Directory) {

@@ -1,6 +1,7 @@
 //! The C program `tests/c/agent.c` as a process: started, waited for within bounds, killed by its id.
 
-use super::site::{Job, Site};
+use super::job::Job;
+use super::site::Site;
 use crate::stage::{C99, compile};
 use std::fs::{self, File};
 use std::io::{Read, Write};

@@ -1,6 +1,7 @@
 //! Every system call of an operation failing in turn, and SIGKILL at system calls anywhere.
 
-use super::site::{Job, Site, jobs};
+use super::job::{Job, RECOVER, job, jobs};
+use super::site::Site;
 use super::strace::{count, trace};
 use super::walk::{Outcome, Point, Struck, replayed, walk};
 use std::collections::BTreeMap;
@@ -55,7 +56,7 @@ fn fail(job: &Job, call: &str, error: &str, nth: u32) -> Outcome {
     }
     site.holds_old_or_new(job)?;
     site.let_leases_run_out();
-    let told = site.recover(1)?;
+    let told = site.recover(&RECOVER, 1)?;
     let failed = told[0].said.lines().find(|line| line.starts_with("failed"));
     if let Some(failed) = failed {
         return Err(format!("recovery: {failed}; after {}", ended.said));
@@ -83,12 +84,10 @@ fn kill(job: &Job, call: &str, nth: u32, turn: u32) -> Outcome {
 }
 
 /// `kind/job:call:what:number`, as points are named, for the point that is to be replayed.
-fn named(kind: &str) -> Option<(Job, [String; 3])> {
+fn named(kind: &str) -> Option<[String; 4]> {
     let name = replayed()?;
     let mut parts = name.strip_prefix(kind)?.split(':').map(str::to_owned);
-    let label = parts.next()?;
-    let (_, job) = jobs().into_iter().find(|(known, _)| *known == label)?;
-    Some((job, [parts.next()?, parts.next()?, parts.next()?]))
+    Some([parts.next()?, parts.next()?, parts.next()?, parts.next()?])
 }
 
 fn failing(label: &str, job: Job, call: &str, error: &str, nth: u32) -> Point<'static> {
@@ -117,9 +116,14 @@ fn different_jobs() -> Vec<(String, Job)> {
 #[test]
 fn a_failing_system_call_ends_in_success_or_an_error() {
     let mut points = Vec::new();
-    if let Some((job, [call, error, nth])) = named("failing/") {
-        let (label, _) = jobs().into_iter().find(|(_, known)| *known == job).unwrap();
-        points.push(failing(&label, job, &call, &error, nth.parse().unwrap()));
+    if let Some([label, call, error, nth]) = named("failing/") {
+        points.push(failing(
+            &label,
+            job(&label),
+            &call,
+            &error,
+            nth.parse().unwrap(),
+        ));
     } else if replayed().is_none() {
         for (label, job) in different_jobs() {
             for (call, count) in count(&job) {
@@ -147,10 +151,9 @@ fn next(state: &mut u64) -> u64 {
 #[test]
 fn a_process_killed_at_a_random_system_call_leaves_what_recovery_clears() {
     let mut points = Vec::new();
-    if let Some((job, [call, nth, seed])) = named("killed/") {
-        let (label, _) = jobs().into_iter().find(|(_, known)| *known == job).unwrap();
+    if let Some([label, call, nth, seed]) = named("killed/") {
         let (nth, seed) = (nth.parse().unwrap(), seed.parse().unwrap());
-        points.push(killed(&label, job, &call, nth, seed));
+        points.push(killed(&label, job(&label), &call, nth, seed));
     } else if replayed().is_none() {
         let jobs = jobs();
         let counts: Vec<BTreeMap<String, u32>> = jobs.iter().map(|(_, job)| count(job)).collect();

@@ -1,7 +1,8 @@
 //! Signals, forks and limits of the program that the library lives in.
 
 use super::agent::{Agent, Ended};
-use super::site::{Job, Site, jobs};
+use super::job::{Job, RECOVER, job};
+use super::site::Site;
 use crate::stage::{C99, compile};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -10,10 +11,7 @@ use std::time::Duration;
 use vsphere_sim::{DataTrouble, Gate, Trouble};
 
 fn restore() -> Job {
-    let found = jobs()
-        .into_iter()
-        .find(|(label, _)| label == "restore/stream");
-    found.unwrap().1
+    job("restore/stream")
 }
 
 fn host(site: &Site, arguments: &[&str]) -> Agent {
@@ -52,7 +50,7 @@ fn a_peer_that_resets_raises_no_sigpipe() {
         let ended = Agent::start(&site, &restore()).wait().unwrap();
         ended.succeeded().unwrap();
         site.let_leases_run_out();
-        site.recover(1).unwrap();
+        site.recover(&RECOVER, 1).unwrap();
         site.holds_at_rest(&restore()).unwrap();
     }
 }

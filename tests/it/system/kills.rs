@@ -1,7 +1,8 @@
 //! SIGKILL at every call, task and piece of data of an operation, then recovery in a new process.
 
-use super::agent::Agent;
-use super::site::{Job, Site, jobs};
+use super::agent::{Agent, Ended, LIMIT};
+use super::job::{Job, RECOVER, job, jobs};
+use super::site::Site;
 use super::walk::{Outcome, Point, Struck, replayed, walk};
 use std::time::{Duration, Instant};
 use vsphere_sim::{At, DataTrouble, Gate, Rule, Trouble};
@@ -70,37 +71,69 @@ impl Moment {
     }
 }
 
-fn strike(job: &Job, moment: Moment, (recoveries, lost_journal): (usize, bool)) -> Outcome {
-    let site = Site::new();
-    let gate = Gate::new();
-    site.scene.sim.faults().add(moment.rule(&site, job, &gate));
-    let mut agent = Agent::start(&site, job);
+/// Starts a job and kills it when it has come to the gate. The program's end where it never did.
+fn die(site: &Site, job: &Job, rule: Rule, gate: &Gate) -> Result<Option<Ended>, String> {
+    site.scene.sim.faults().add(rule);
+    let mut agent = Agent::start(site, job);
     let begun = Instant::now();
     while !gate.wait_for_arrival(GLANCE) {
         if agent.ended()?.is_some() {
-            let ended = agent.wait()?;
-            return match ended.succeeded()? {
-                true => site
-                    .holds_success(job)
-                    .and_then(|()| site.holds_at_rest(job))
-                    .map(|()| Struck::No),
-                false => Err(format!("without a fault: {}", ended.said)),
-            };
+            // Nobody else is to come to the gate.
+            site.scene.sim.faults().clear();
+            return agent.wait().map(Some);
         }
-        if begun.elapsed() > super::agent::LIMIT {
+        if begun.elapsed() > LIMIT {
             return Err("it came neither to the gate nor to its end".into());
         }
     }
     agent.kill();
     site.scene.sim.faults().clear();
+    Ok(None)
+}
+
+fn strike(job: &Job, moment: Moment, (recoveries, lost_journal): (usize, bool)) -> Outcome {
+    let (site, gate) = (Site::new(), Gate::new());
+    if let Some(ended) = die(&site, job, moment.rule(&site, job, &gate), &gate)? {
+        if !ended.succeeded()? {
+            return Err(format!("without a fault: {}", ended.said));
+        }
+        site.holds_success(job)?;
+        site.holds_at_rest(job)?;
+        return Ok(Struck::No);
+    }
     if matches!(moment, Moment::Task(_)) {
-        site.recover(recoveries)?;
+        site.recover(&RECOVER, recoveries)?;
         site.holds_old_or_new(job)?;
         gate.open();
         site.let_tasks_end()?;
     }
     site.holds_old_or_new(job)?;
     site.holds_after_recovery(job, recoveries, lost_journal)?;
+    Ok(Struck::Yes)
+}
+
+/// A restore dies when its disks are swapped and nothing is cleared away, then the recovery dies.
+fn strike_recovery(
+    job: &Job,
+    moment: Moment,
+    (recoveries, lost_journal): (usize, bool),
+) -> Outcome {
+    let (site, gate) = (Site::new(), Gate::new());
+    let swap = At::Call(Some("ReconfigVM_Task".into()));
+    let swapped = rule(swap, 2, Trouble::HoldReply(gate.clone()));
+    if let Some(ended) = die(&site, job, swapped, &gate)? {
+        return Err(format!("it did not swap: {}", ended.said));
+    }
+    site.let_tasks_end()?;
+    let gate = Gate::new();
+    if let Some(ended) = die(&site, &RECOVER, moment.rule(&site, &RECOVER, &gate), &gate)? {
+        return match ended.succeeded()? {
+            true => site.holds_at_rest(job).map(|()| Struck::No),
+            false => Err(format!("recovery: {}", ended.said)),
+        };
+    }
+    site.holds_after_recovery(job, recoveries, lost_journal)?;
+    site.holds_success(job)?;
     Ok(Struck::Yes)
 }
 
@@ -137,4 +170,21 @@ fn a_process_killed_at_any_step_leaves_what_recovery_clears() {
         }
     }
     walk("kills", points, 24);
+}
+
+/// More calls than a recovery makes.
+const RECOVERY_CALLS: u32 = 40;
+
+#[test]
+fn a_recovery_killed_at_any_step_is_finished_by_the_next() {
+    let job = &job("restore/stream");
+    let moments = (1..=RECOVERY_CALLS).flat_map(|nth| [Moment::Before(nth), Moment::After(nth)]);
+    let points = moments.enumerate().map(|(index, moment)| {
+        let recovery = RECOVERIES[index % RECOVERIES.len()];
+        Point {
+            name: format!("recovery/{moment:?}"),
+            strike: Box::new(move || strike_recovery(job, moment, recovery)),
+        }
+    });
+    walk("kills of recoveries", points.collect(), 6);
 }

@@ -3,6 +3,7 @@
 mod agent;
 mod calls;
 mod host;
+mod job;
 mod kills;
 mod site;
 mod strace;

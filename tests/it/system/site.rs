@@ -1,6 +1,7 @@
 //! Where an operation may be struck down: server, service and directories, and what must hold after.
 
 use super::agent::{Agent, Ended, LIMIT};
+use super::job::{DRY_RUN, Job, LEAST_AGE, NEW_ID, RECOVER, RECOVER_AGED, job};
 use crate::fixture::{MIB, Scene, VOLUME_ID, sha256};
 use std::cell::Cell;
 use std::collections::BTreeSet;
@@ -8,59 +9,7 @@ use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
-use vmdk_backup::client::Client;
-use vmdk_backup::ops::{BackupOptions, Outcome, RecoverOptions, Recovered, backup_volume, recover};
-use vmdk_backup::service::{Directory, Staging};
 use vsphere_sim::{Options, VmView, VolumeSpec};
-
-/// What an agent is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Job {
-    pub operation: &'static str,
-    pub staging: &'static str,
-    /// The volume's name and id.
-    pub name: &'static str,
-    pub id: &'static str,
-    pub backup: &'static str,
-}
-
-/// The volume that is not there before its restore.
-pub const NEW_ID: &str = "3f2504e0-4f89-41d3-9a0c-0305e82c33ff";
-
-/// The operations, each in every way that its bytes can travel.
-pub fn jobs() -> Vec<(String, Job)> {
-    let mut jobs = Vec::new();
-    for (label, operation, name, id, backup) in [
-        ("backup", "backup", "volume-1", VOLUME_ID, "made"),
-        ("restore", "restore", "volume-1", VOLUME_ID, "kept"),
-        ("restore-new", "restore", "fresh", NEW_ID, "kept"),
-    ] {
-        for staging in ["stream", "file", "files"] {
-            let job = Job {
-                operation,
-                staging,
-                name,
-                id,
-                backup,
-            };
-            jobs.push((format!("{label}/{staging}"), job));
-        }
-    }
-    jobs
-}
-
-pub const RECOVER: Job = Job {
-    operation: "recover",
-    staging: "stream",
-    name: "volume-1",
-    id: VOLUME_ID,
-    backup: "none",
-};
-
-pub const DRY_RUN: Job = Job {
-    operation: "dry-run",
-    ..RECOVER
-};
 
 /// A simulator with a volume, a backup of it in the service, and the volume damaged since.
 pub struct Site {
@@ -137,23 +86,15 @@ impl Site {
         names
     }
 
-    fn client(&self) -> Client {
-        let mut options = self.scene.connect_options();
-        options.state_dir = Some(self.path("state"));
-        Client::connect(options).unwrap()
-    }
-
-    fn back_up(&self, id: &str) -> Held {
-        let service = Directory::new(&self.path("service")).map_err(|e| e.to_string())?;
-        let mut options = BackupOptions {
-            backup_id: id.into(),
-            ..BackupOptions::default()
+    fn back_up(&self, id: &'static str) -> Held {
+        let next = Job {
+            backup: id,
+            ..job("backup/file")
         };
-        options.common.temp_dir = Some(self.path("temp"));
-        options.common.staging = Some(Staging::File);
-        backup_volume(&self.client(), &service, &self.scene.volume(), options)
-            .map(drop)
-            .map_err(|error| format!("the next backup: {error}"))
+        let ended = Agent::start(self, &next).wait()?;
+        holds(ended.succeeded()?, || {
+            format!("the next backup: {}", ended.said)
+        })
     }
 
     fn contents(&self) -> Result<String, String> {
@@ -272,23 +213,14 @@ impl Site {
     }
 
     /// Recovers in new processes, `count` of them at once.
-    pub fn recover(&self, count: usize) -> Result<Vec<Ended>, String> {
-        let agents: Vec<Agent> = (0..count).map(|_| Agent::start(self, &RECOVER)).collect();
+    pub fn recover(&self, how: &Job, count: usize) -> Result<Vec<Ended>, String> {
+        let agents: Vec<Agent> = (0..count).map(|_| Agent::start(self, how)).collect();
         let ended: Result<Vec<Ended>, String> = agents.into_iter().map(Agent::wait).collect();
         let ended = ended?;
         for one in &ended {
             holds(one.succeeded()?, || format!("recovery: {}", one.said))?;
         }
         Ok(ended)
-    }
-
-    /// Recovers with nothing taken for too young.
-    pub fn recover_all_ages(&self) -> Result<Vec<Recovered>, String> {
-        let options = RecoverOptions {
-            min_age: Some(Duration::ZERO),
-            ..RecoverOptions::default()
-        };
-        recover(&self.client(), options).map_err(|error| format!("recovery: {error}"))
     }
 
     /// The leases that nobody renews any more run out.
@@ -309,7 +241,7 @@ impl Site {
         self.holds_after_a_dry_run()?;
         // Whoever recovers too early does no harm, and finishes later what could not be done yet.
         let before = self.picture();
-        let first = self.recover(recoveries)?;
+        let first = self.recover(&RECOVER, recoveries)?;
         if lost_journal {
             holds(self.picture() == before, || {
                 format!(
@@ -321,17 +253,19 @@ impl Site {
         self.holds_old_or_new(job)?;
         self.let_leases_run_out();
         if lost_journal {
-            let told = self.recover_all_ages()?;
-            let failed = told.iter().find(|one| one.outcome == Outcome::Failed);
-            holds(failed.is_none(), || format!("recovery: {failed:?}"))?;
-        } else {
-            let ended = self.recover(1)?;
-            let failed = ended[0]
-                .said
-                .lines()
-                .find(|line| line.starts_with("failed"));
-            holds(failed.is_none(), || format!("recovery: {failed:?}"))?;
+            std::thread::sleep(LEAST_AGE);
         }
+        let last = if lost_journal {
+            &RECOVER_AGED
+        } else {
+            &RECOVER
+        };
+        let ended = self.recover(last, 1)?;
+        let failed = ended[0]
+            .said
+            .lines()
+            .find(|line| line.starts_with("failed"));
+        holds(failed.is_none(), || format!("recovery: {failed:?}"))?;
         self.holds_at_rest(job)
     }
 

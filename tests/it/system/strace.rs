@@ -1,7 +1,8 @@
 //! `strace` at a running agent: it counts system calls, lets one fail, or kills at one.
 
 use super::agent::{Agent, Ended, LIMIT};
-use super::site::{Job, Site};
+use super::job::Job;
+use super::site::Site;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
@@ -70,8 +71,7 @@ impl Drop for Tracer {
 
 /// Runs a job under `strace` with these expressions; gives also what it saw.
 pub fn trace(site: &Site, job: &Job, expressions: &[String]) -> Result<(Ended, String), String> {
-    let mut agent = Agent::start_waiting(site, job)?;
-    let tracer = Tracer::attach(site, agent.pid(), expressions)?;
+    let (mut agent, tracer) = traced(site, job, expressions)?;
     agent.go();
     let ended = agent.wait()?;
     let log = tracer.log()?;
@@ -81,6 +81,17 @@ pub fn trace(site: &Site, job: &Job, expressions: &[String]) -> Result<(Ended, S
     } else {
         Err("strace did not see the end of the process".into())
     }
+}
+
+/// An agent that waits, and its tracer. Where the kernel refuses the tracer, it is asked once more.
+fn traced(site: &Site, job: &Job, expressions: &[String]) -> Result<(Agent, Tracer), String> {
+    let agent = Agent::start_waiting(site, job)?;
+    if let Ok(tracer) = Tracer::attach(site, agent.pid(), expressions) {
+        return Ok((agent, tracer));
+    }
+    let agent = Agent::start_waiting(site, job)?;
+    let tracer = Tracer::attach(site, agent.pid(), expressions)?;
+    Ok((agent, tracer))
 }
 
 /// How many times a job makes each system call: the most that one thread does, since `strace`

@@ -156,6 +156,11 @@ impl Controls {
         Ok(())
     }
 
+    /// Removes a machine and the files of its disks.
+    pub fn remove_vm(&self, vm: &str) {
+        self.shared.write().destroy_machine(&machine(vm));
+    }
+
     /// Takes a disk out of a machine; its file stays.
     pub fn remove_disk(&self, vm: &str, key: i32) -> io::Result<()> {
         let mut world = self.shared.write();

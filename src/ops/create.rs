@@ -1,0 +1,92 @@
+//! A volume without a backing gets one when it is first backed up.
+
+use super::backup::Backup;
+use super::operation::Operation;
+use super::undo::Made;
+use crate::error::{Error, Kind, Phase, Result};
+use crate::volume::{AdapterType, DiskType};
+use crate::vsphere::backing::{self, Backing};
+use crate::vsphere::machine::{self, NewMachine};
+use crate::vsphere::{Moref, placement, tag};
+
+impl Backup<'_> {
+    /// The backing a volume gets when it is first needed: an empty disk.
+    pub(super) fn create_backing(&mut self, op: &mut Operation<'_>) -> Result<Backing> {
+        let volume = self.volume;
+        if volume.moref.is_some() || volume.name.is_empty() || volume.size_bytes == 0 {
+            return Err(Error::new(
+                Kind::NotFound,
+                format!("volume {} has no backing", volume.label()),
+            )
+            .remedy("give its name and size to have one created"));
+        }
+        op.enter(Phase::Create, 0)?;
+        let disk_type = volume.disk_type.unwrap_or(DiskType::Thin);
+        let needed = match disk_type {
+            DiskType::Thin => 0,
+            DiskType::Thick | DiskType::EagerZeroedThick => volume.size_bytes,
+        };
+        let (session, op_id) = (op.session().clone(), op.id().to_owned());
+        let site = op.run(placement::choose(
+            session.clone(),
+            volume.placement.clone(),
+            needed,
+        ))?;
+        let new = NewMachine {
+            name: volume.name.clone(),
+            instance_uuid: volume.id.clone(),
+            capacity: volume.size_bytes,
+            disk_type,
+            adapter: volume.adapter_type.unwrap_or(AdapterType::LsiLogic),
+            profile: volume.storage_profile.clone(),
+            extra_config: [volume.extra_config.clone(), op.tags()].concat(),
+        };
+        let made = Made::TemporaryVm {
+            name: volume.name.clone(),
+            moref: None,
+        };
+        self.undo.note(op, made)?;
+        let create = || machine::create(session.clone(), new.clone(), site.clone());
+        let moref = op.ensure(create, |_| {
+            let (find, id) = (
+                backing::find(session.clone(), volume.clone()),
+                op_id.clone(),
+            );
+            async move {
+                let found = find.await?;
+                let ours = found.filter(|vm| vm.extra(tag::OPERATION) == Some(&id));
+                Ok(ours.map(|vm| vm.moref))
+            }
+        })?;
+        self.undo.know(op, &moref)?;
+        self.summary.backing_created = true;
+        let finish = {
+            let (moref, id) = (moref.clone(), volume.id.clone());
+            async move {
+                let made = backing::describe(session.clone(), moref.clone()).await?;
+                if let (Some(id), [disk]) = (id, made.disks.as_slice()) {
+                    let changes = machine::Changes {
+                        edits: vec![disk.set_uuid(&id)],
+                        ..machine::Changes::default()
+                    };
+                    machine::reconfigure(session.clone(), moref.clone(), changes).await?;
+                }
+                backing::describe(session, moref).await
+            }
+        };
+        op.settle(finish)
+    }
+
+    /// Takes the tag off a backing: it is not removed any more, whatever becomes of an operation.
+    pub(super) fn keep_backing(&self, op: &mut Operation<'_>, backing: &Moref) -> Result<()> {
+        let tags = tag::ALL
+            .iter()
+            .map(|key| ((*key).to_owned(), String::new()));
+        let changes = machine::Changes {
+            extra_config: tags.collect(),
+            ..machine::Changes::default()
+        };
+        let session = op.session().clone();
+        op.settle(machine::reconfigure(session, backing.clone(), changes))
+    }
+}
