@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use vmdk_backup::vmdk::{
-    CheckOptions, DiskSink, EncodeOptions, Level, NormalizeOptions, RawDisk, check, decode, encode,
-    normalize,
+    CheckOptions, Compression, DiskSink, EncodeOptions, Level, NormalizeOptions, RawDisk, check,
+    decode, encode, normalize,
 };
 
 use super::Outcome;
@@ -15,8 +15,15 @@ fn threads() -> Outcome<usize> {
     Ok(std::thread::available_parallelism()?.get())
 }
 
-pub fn encode_file(raw: &Path, vmdk: &Path) -> Outcome<()> {
+pub fn encode_file(level: &str, raw: &Path, vmdk: &Path) -> Outcome<()> {
+    let compression = match level {
+        "fast" => Compression::Fast,
+        "balanced" => Compression::Balanced,
+        "small" => Compression::Small,
+        other => return Err(format!("there is no level {other}").into()),
+    };
     let options = EncodeOptions {
+        compression,
         threads: threads()?,
         ..EncodeOptions::default()
     };

@@ -1,6 +1,6 @@
 //! What the library's jobs are made of, each part alone, so that a job's cost can be held against the sum of its parts.
 //!
-//! parts encode RAW VMDK | decode VMDK RAW | normalize VMDK VMDK | check full|structure VMDK     the engine, file to file
+//! parts encode fast|balanced|small RAW VMDK | decode VMDK RAW | normalize VMDK VMDK | check full|structure VMDK     the engine, file to file
 //! parts lease VOLUME      prints where the disk of a volume can be downloaded; until standard input ends
 //! parts receive VOLUME    receives the disk and does nothing with it
 //! parts sha256|sha1|content|inflate|deflate VMDK                        on what is in memory already
@@ -54,8 +54,8 @@ fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
-        ["encode", raw, vmdk] => {
-            engine::encode_file(Path::new(raw), Path::new(vmdk))?;
+        ["encode", level, raw, vmdk] => {
+            engine::encode_file(level, Path::new(raw), Path::new(vmdk))?;
             print_peak()
         }
         ["decode", vmdk, raw] => {
