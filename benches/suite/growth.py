@@ -9,6 +9,8 @@ from vcenter import Site
 # Bytes above an idle client.
 MOST_MEMORY = 32 << 20
 TIB = 1 << 40
+# Disk, stream, backup and restored disk of each byte of data.
+ROOM = 2.2
 CAPACITIES = {"1 GiB": 1 << 30, "64 GiB": 64 << 30, "1 TiB": TIB, "8 TiB": 8 * TIB}
 
 
@@ -19,6 +21,10 @@ def measure(bench, figures):
     # One after the other, since they take room.
     costs = {}
     for name, (multiple, capacity) in disks.items():
+        if multiple > 1 and shutil.disk_usage(bench.work).free < ROOM * multiple * bench.unit:
+            print(f"{multiple} x {bench.unit >> 20} MiB: left out, there is no room for it", flush=True)
+            bench.multiples.remove(multiple)
+            continue
         source = made(bench.work, unit, multiple, capacity)
         with Site(bench.simulator, bench.work / "site", {"disk": source}) as site:
             source.unlink()
@@ -55,6 +61,7 @@ def round_trips(bench, site):
         for name, cost in zip(costs, (idle, backup, restore)):
             costs[name] += cost
         shutil.rmtree(site.backups / str(number))
+        site.ask("destroy", vm="copy")
     return costs
 
 

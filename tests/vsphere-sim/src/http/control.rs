@@ -23,6 +23,7 @@ const HELP: &str = "\
                                       inverts bytes of a disk
 /sim/sha256?vm=NAME[&key=N]           SHA-256 of the raw disk
 /sim/power?vm=NAME&on=true|false
+/sim/destroy?vm=NAME                   with its disks
 /sim/snapshot?vm=NAME&name=TEXT
 /sim/rate?export=N                    bytes a second of each export from now on; 0 is as fast as it goes
 /sim/expire                           ends all sessions
@@ -160,6 +161,7 @@ fn perform(controls: &Controls, path: &str, query: &Query) -> Result<String, Str
                 .set_power(&vm(controls, query)?.moref, on)
                 .map_err(failed)?;
         }
+        "destroy" => controls.remove_vm(&vm(controls, query)?.moref),
         "snapshot" => {
             let vm = vm(controls, query)?;
             return controls
