@@ -1,6 +1,6 @@
 //! What recovery makes of what operations leave.
 
-use crate::fixture::{Memory, Scene};
+use crate::fixture::{MIB, Memory, Scene};
 use std::path::PathBuf;
 use std::time::Duration;
 use vmdk_backup::client::Client;
@@ -8,6 +8,7 @@ use vmdk_backup::ops::{
     BackupOptions, Outcome, RecoverOptions, Recovered, RestoreOptions, backup_volume, recover,
     restore_backup,
 };
+use vmdk_backup::volume::Volume;
 use vsphere_sim::{Fault, Options, Trouble};
 
 fn backup(scene: &Scene, service: &Memory) {
@@ -114,4 +115,74 @@ fn a_young_operation_of_another_host_is_left_alone() {
     assert_eq!(told.len(), 1);
     assert_eq!(told[0].outcome, Outcome::Skipped);
     assert_eq!(scene.sim.loose_disks().len(), 1);
+}
+
+/// Begins a backup of a volume that has no backing, fails in its transfer and cannot clear away.
+fn half_made_backing(client: &Client, scene: &Scene, service: &Memory) {
+    let faults = scene.sim.faults();
+    let refused = || Trouble::Fault(Fault::planned("NoPermission"));
+    faults.on_call("ExportVm", 1, refused());
+    faults.on_call("Destroy_Task", 1, refused());
+    let error = first_backup(client, service).unwrap_err();
+    assert_eq!(error.left_behind().len(), 1, "{error}");
+    assert_eq!(scene.sim.vms().len(), 2, "the new backing");
+}
+
+fn first_backup(
+    client: &Client,
+    service: &Memory,
+) -> vmdk_backup::error::Result<vmdk_backup::ops::Summary> {
+    let volume = Volume {
+        name: "fresh".into(),
+        size_bytes: 4 * MIB,
+        ..Volume::default()
+    };
+    let options = BackupOptions {
+        backup_id: "first".into(),
+        ..BackupOptions::default()
+    };
+    backup_volume(client, service, &volume, options)
+}
+
+#[test]
+fn a_backing_that_was_made_for_a_backup_that_failed_is_cleared_away() {
+    let scene = Scene::new(Options::default());
+    let (client, state) = journaling(&scene);
+    half_made_backing(&client, &scene, &Memory::default());
+    assert_eq!(state.read_dir().unwrap().count(), 1, "the journal");
+    let told = recover_now(&client);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_nothing_is_left(&scene);
+    assert_eq!(state.read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn a_backing_that_another_backup_took_over_is_no_leftover_any_more() {
+    let scene = Scene::new(Options::default());
+    let (client, state) = journaling(&scene);
+    let service = Memory::default();
+    half_made_backing(&client, &scene, &service);
+    let done = first_backup(&client, &service).unwrap();
+    assert!(!done.backing_created);
+    let told = recover_now(&client);
+    assert!(
+        told.iter().all(|one| one.outcome != Outcome::Failed),
+        "{told:?}"
+    );
+    assert_eq!(scene.sim.vm(&done.backing).unwrap().name, "fresh");
+    assert_eq!(state.read_dir().unwrap().count(), 0);
+}
+
+#[test]
+fn a_journal_that_cannot_be_read_keeps_no_other_from_being_recovered() {
+    let scene = Scene::new(Options::default());
+    let (client, state) = journaling(&scene);
+    half_made_backing(&client, &scene, &Memory::default());
+    let strange = state.join("0123456789abcdef.journal");
+    std::fs::write(&strange, "{\"version\":2}\n").unwrap();
+    let told = recover_now(&client);
+    let failed = told.iter().filter(|one| one.outcome == Outcome::Failed);
+    assert_eq!(failed.count(), 1, "{told:?}");
+    assert_nothing_is_left(&scene);
+    assert!(strange.exists());
 }

@@ -1,6 +1,8 @@
 //! What fails in passing is tried again, and ends as if nothing had been.
 
 use crate::fixture::{MIB, Memory, Scene};
+use std::cell::Cell;
+use std::rc::Rc;
 use std::time::Duration;
 use vmdk_backup::cancel::Cancel;
 use vmdk_backup::error::{Error, Kind};
@@ -180,6 +182,35 @@ fn a_broken_import_is_sent_again() {
             assert!(scene.sim.loose_disks().is_empty());
         }
     }
+}
+
+#[test]
+fn a_vcenter_that_restarts_under_an_export_is_waited_for() {
+    let scene = Rc::new(Scene::new(Options::default()));
+    let service = Memory::default();
+    backup(&scene, &service, "b", Common::default()).unwrap();
+    let (seen, restarted) = (scene.clone(), Cell::new(false));
+    *service.before_write.borrow_mut() = Some(Box::new(move || {
+        if restarted.replace(true) {
+            return;
+        }
+        // Its proxy is up before it is; sessions and leases it has forgotten.
+        seen.sim.expire_sessions();
+        let faults = seen.sim.faults();
+        (1..=3).for_each(|nth| faults.on_any_call(nth, Trouble::Status(503)));
+        let leases = seen.sim.leases().into_iter();
+        for lease in leases.filter(|lease| lease.is_open()) {
+            let gone = Fault::planned("ManagedObjectNotFound");
+            seen.sim.fail_lease(&lease.id, gone);
+        }
+    }));
+    let trouble = Trouble::Data(2 * MIB, DataTrouble::Reset);
+    scene.sim.faults().on_export(1, trouble);
+    backup(&scene, &service, "c", Common::default()).unwrap();
+    let kept = service.kept.borrow();
+    assert!(kept["c"].stream == kept["b"].stream);
+    assert_eq!(scene.logged("logging in again"), 1);
+    assert!(scene.logged("503") >= 1);
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! A service in memory, made of the functions a C program would give.
 
+mod raw;
+
 use super::*;
 use crate::service::Format;
 use crate::service::conformance;

@@ -1,10 +1,14 @@
 //! The verdict on a stream, and what must be true of every one.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use libdeflater::Decompressor;
-use vmdk_backup::vmdk::{Check, CheckOptions, Facts, Flaw, Level};
+use vmdk_backup::vmdk::{
+    Check, CheckOptions, DiskSink, Facts, Flaw, Level, NormalizeOptions, decode, normalize,
+};
 
 use crate::disk::Disk;
 use crate::memory::within;
@@ -66,12 +70,22 @@ fn prove(facts: &Facts, options: &CheckOptions, stream: &[u8]) {
     if options.level < Level::Full {
         return;
     }
-    let digest = contents(stream).content_digest();
+    let disk = contents(stream);
+    let digest = disk.content_digest();
     assert_eq!(
         facts.content_digest,
         Some(digest),
         "the disk is another one"
     );
+    assert_eq!(decoded(options, stream), disk.units, "decoded otherwise");
+    if let Some(length) = facts.normalized_length {
+        let mut normal = Vec::new();
+        let written = normalize(&NormalizeOptions::default(), &mut &stream[..], &mut normal);
+        assert_eq!(written.expect("a stream that was foretold"), length);
+        let again = check(options, &normal, &[]).expect("a normal stream");
+        assert!(again.normal);
+        assert_eq!(again.content_digest, Some(digest));
+    }
     for level in [Level::Structure, Level::Digest] {
         let lower = check(
             &CheckOptions {
@@ -83,6 +97,34 @@ fn prove(facts: &Facts, options: &CheckOptions, stream: &[u8]) {
         );
         let lower = lower.expect("what is whole at the highest level is whole at a lower one");
         assert_eq!(lower.sha256, facts.sha256);
+    }
+}
+
+/// What decoding writes, but for units of zeros.
+fn decoded(options: &CheckOptions, stream: &[u8]) -> BTreeMap<u64, Vec<u8>> {
+    let held = Arc::new(Held::default());
+    decode(options, &mut &stream[..], |_| Ok(held.clone())).expect("what is whole decodes");
+    let mut units = std::mem::take(&mut *held.0.lock().expect("no panic before"));
+    units.retain(|_, bytes| bytes.iter().any(|&b| b != 0));
+    units
+}
+
+/// A disk in units.
+#[derive(Default)]
+struct Held(Mutex<BTreeMap<u64, Vec<u8>>>);
+
+impl DiskSink for Held {
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        let mut units = self.0.lock().expect("no panic before");
+        let mut at = offset as usize;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let (now, after) = rest.split_at(rest.len().min(UNIT - at % UNIT));
+            let unit = units.entry((at / UNIT) as u64).or_insert_with(|| vec![0; UNIT]);
+            unit[at % UNIT..][..now.len()].copy_from_slice(now);
+            (at, rest) = (at + now.len(), after);
+        }
+        Ok(())
     }
 }
 
