@@ -8,7 +8,7 @@
 # make test-network  20,000 faults of the network, of which make test takes a sample
 # make soak       32 threads for ten rounds, 200 backups in a row
 # make fuzz       each fuzzer for FUZZ_SECONDS (60)
-# make bench      peak memory for small and large volumes; the engine beside qemu-img
+# make bench      speed and memory beside other programs; BENCH=quick for a look
 
 PREFIX ?= /usr/local
 LIBDIR ?= $(PREFIX)/lib
@@ -82,11 +82,24 @@ stage:
 demo: demo-prefix
 	tests/demo.sh $(abspath $(TARGET))/demo $(abspath $(TARGET))/debug/vsphere-sim
 
-# Peak memory of a backup and a restore, for a small volume and a large sparse one; then time and size of
-# the engine's conversions.
-bench: demo-prefix
-	benches/memory.sh $(abspath $(TARGET))/demo $(abspath $(TARGET))/debug/vsphere-sim
-	$(CARGO) bench --bench engine --features '$(FEATURES)'
+# Measures everything beside its peers: BENCH=quick for a look in three minutes, BENCH_RUNS, BENCH_GIB, BENCH_JOBS,
+# BENCH_GROWTH (multiples of 1 GiB of data) for other measurements. Only a whole one changes the chart of the README.
+BENCH_DIR := $(abspath $(TARGET))/bench
+BENCH_CHART ?= $(if $(filter quick,$(BENCH)),$(abspath $(TARGET))/bench.svg,benches/chart.svg)
+export BENCH BENCH_RUNS BENCH_GIB BENCH_JOBS BENCH_GROWTH
+bench:
+	benches/setup.sh $(BENCH_DIR)
+	$(MAKE) install DESTDIR= PREFIX=$(BENCH_DIR)/prefix LIBDIR=$(BENCH_DIR)/prefix/lib INCLUDEDIR=$(BENCH_DIR)/prefix/include
+	for program in relay convert; do \
+	    $(CC) -std=gnu11 -Wall -Wextra -O2 -o $(BENCH_DIR)/$$program benches/$$program.c \
+	        $$(PKG_CONFIG_PATH=$(BENCH_DIR)/prefix/lib/pkgconfig pkg-config --cflags --libs vmdk_backup) \
+	        -Wl,-rpath,$(BENCH_DIR)/prefix/lib -pthread || exit; \
+	done
+	$(CARGO) build --release -p vsphere-sim
+	parts=$$($(CARGO) bench --bench parts --features '$(FEATURES)' --no-run --message-format=json-render-diagnostics | \
+	    sed -n 's/.*"executable":"\([^"]*\/parts-[^"]*\)".*/\1/p') && \
+	python3 -B benches/suite --programs $(BENCH_DIR) --parts "$$parts" --simulator $(abspath $(TARGET))/release/vsphere-sim \
+	    --work $(BENCH_DIR)/work --json $(abspath $(TARGET))/bench.json --chart $(BENCH_CHART)
 
 demo-prefix:
 	tests/setup.sh demo

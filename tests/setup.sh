@@ -1,9 +1,9 @@
 #!/bin/sh
 # Installs what the tests and the demo need beside Rust, or says what is missing.
-# Quick when all is there already. usage: tests/setup.sh demo | test | fuzz
+# Quick when all is there already. usage: tests/setup.sh demo | test | fuzz | bench
 set -eu
 
-job=${1:?usage: tests/setup.sh demo | test | fuzz}
+job=${1:?usage: tests/setup.sh demo | test | fuzz | bench}
 missing=
 
 # need PROGRAM PACKAGE: the Debian package is wanted when the program is not there.
@@ -19,7 +19,12 @@ need mkfs.ext4 e2fsprogs
 need objcopy binutils
 need curl curl
 need /usr/bin/time time
-[ "$job" = demo ] || need g++ g++
+[ "$job" = demo ] || [ "$job" = bench ] || need g++ g++
+if [ "$job" = test ] || [ "$job" = bench ]; then
+    need python3 python3
+    python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
+    [ -e /usr/lib/python3/dist-packages/VMDKstream.py ] || missing="$missing python3-vmdkstream"
+fi
 if [ "$job" = test ]; then
     need strace strace
     need nasm nasm
@@ -27,10 +32,7 @@ if [ "$job" = test ]; then
     need automake automake
     need libtoolize libtool
     need valgrind valgrind
-    need python3 python3
-    python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
     pkg-config --exists sqlite3 2>/dev/null || missing="$missing libsqlite3-dev"
-    [ -e /usr/lib/python3/dist-packages/VMDKstream.py ] || missing="$missing python3-vmdkstream"
 fi
 
 if [ -n "$missing" ]; then

@@ -1,5 +1,6 @@
 //! The integration tests: one crate, a module a topic.
 
+mod bench;
 mod capi;
 mod capi_operations;
 mod convert;

@@ -22,6 +22,7 @@ A vSphere endpoint on the loopback that keeps real disk contents.
   --password TEXT              (the environment's VSPHERE_SIM_PASSWORD, or \"password\")
   --wildcard-urls              device URLs name the endpoint itself, with *
   --lease-timeout SECONDS      (300)
+  --keep-exports               a disk that has not changed is sent as it was the last time, not encoded afresh
   --no-tls                     plain HTTP
   --ca-out FILE                writes the certificate of the authority there
   --ready-file FILE            writes url, ca, fingerprints and morefs there as key=value once it listens
@@ -109,6 +110,7 @@ fn parse(arguments: &[String]) -> Result<Arguments, String> {
                     .map_err(|_| format!("{text} is no number of seconds"))?;
                 options.lease_timeout = Duration::from_secs(seconds);
             }
+            "--keep-exports" => options.keep_exports = true,
             "--no-tls" => options.tls = false,
             "--ca-out" => result.ca_out = Some(value()?.into()),
             "--ready-file" => result.ready_file = Some(value()?.into()),

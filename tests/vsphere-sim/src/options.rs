@@ -83,6 +83,8 @@ pub struct Options {
     pub manifest: bool,
     /// Whether an export also lists an NVRAM file that is no disk.
     pub export_nvram: bool,
+    /// Whether a disk that has not changed is sent as it was the last time, instead of being encoded afresh.
+    pub keep_exports: bool,
     pub session_limit: usize,
     /// How long a session may be idle before it ends.
     pub session_timeout: Duration,
@@ -124,6 +126,7 @@ impl Default for Options {
             import_disk_type: None,
             manifest: true,
             export_nvram: false,
+            keep_exports: false,
             session_limit: 500,
             session_timeout: Duration::from_secs(1800),
             expired_answer: ExpiredAnswer::Fault,

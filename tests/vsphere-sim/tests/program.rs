@@ -125,6 +125,24 @@ fn an_image_is_a_volumes_contents() {
 }
 
 #[test]
+fn a_machine_that_is_destroyed_is_gone() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(dir.path(), &["--volume", "w=4M"]);
+    program.ask("/sim/destroy?vm=w");
+    let state = program.ask("/sim/state");
+    assert!(!state.contains("\"name\": \"w\""), "{state}");
+    assert!(state.contains("\"name\": \"v\""), "{state}");
+}
+
+#[test]
+fn the_rate_of_exports_is_a_number() {
+    let dir = tempfile::tempdir().unwrap();
+    let program = Program::start(dir.path(), &["--keep-exports"]);
+    program.ask("/sim/rate?export=30000000");
+    assert!(program.get("/sim/rate?export=slow").0.contains("400"));
+}
+
+#[test]
 fn what_is_not_known_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let program = Program::start(dir.path(), &[]);

@@ -23,7 +23,9 @@ const HELP: &str = "\
                                       inverts bytes of a disk
 /sim/sha256?vm=NAME[&key=N]           SHA-256 of the raw disk
 /sim/power?vm=NAME&on=true|false
+/sim/destroy?vm=NAME                   with its disks
 /sim/snapshot?vm=NAME&name=TEXT
+/sim/rate?export=N                    bytes a second of each export from now on; 0 is as fast as it goes
 /sim/expire                           ends all sessions
 /sim/advance?seconds=N                lets time pass
 /sim/fault?at=call|task|export|import[&method=NAME][&nth=N][&times=N]&trouble=WHAT
@@ -159,12 +161,14 @@ fn perform(controls: &Controls, path: &str, query: &Query) -> Result<String, Str
                 .set_power(&vm(controls, query)?.moref, on)
                 .map_err(failed)?;
         }
+        "destroy" => controls.remove_vm(&vm(controls, query)?.moref),
         "snapshot" => {
             let vm = vm(controls, query)?;
             return controls
                 .add_snapshot(&vm.moref, get(query, "name")?)
                 .map_err(failed);
         }
+        "rate" => controls.set_export_rate(number(query, "export", None)?),
         "expire" => controls.expire_sessions(),
         "advance" => controls.advance_clock(Duration::from_secs(number(query, "seconds", None)?)),
         "fault" => controls.faults().add(rule(controls, query)?),

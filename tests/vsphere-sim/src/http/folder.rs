@@ -1,4 +1,6 @@
-//! `/folder/<path>?dcPath=&dsName=`: datastore files over HTTP, to read as a whole or from one range.
+//! `/folder/<path>?dcPath=&dsName=`: datastore files over HTTP, to read as a whole or from one range, and to put there.
+
+mod upload;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -9,7 +11,7 @@ use hyper::header::{self, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::sync::mpsc;
 
-use crate::wire::{Fault, Outcome};
+use crate::wire::{Fault, Outcome, Ref};
 use crate::world::World;
 use crate::world::datastore::{Contents, DiskFile, Entry};
 
@@ -37,12 +39,18 @@ impl Source {
     }
 }
 
-pub fn answer(request: &Request<Incoming>, line: &Arc<Line>, entrance: &Entrance) -> Reply {
+pub async fn answer(request: Request<Incoming>, line: &Arc<Line>, entrance: &Entrance) -> Reply {
     if session_of(&entrance.shared, request.headers()).is_none() {
         return Ok(plain(StatusCode::UNAUTHORIZED, "there is no session"));
     }
+    if *request.method() == Method::PUT {
+        return upload::receive(request, entrance).await;
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Ok(plain(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD"));
+        return Ok(plain(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "only GET, HEAD and PUT",
+        ));
     }
     let path = decoded(request.uri().path().trim_start_matches("/folder/"));
     let query = query(request.uri().query().unwrap_or_default());
@@ -77,7 +85,12 @@ pub fn answer(request: &Request<Incoming>, line: &Arc<Line>, entrance: &Entrance
     Ok(response)
 }
 
-fn find(world: &World, path: &str, query: &HashMap<String, String>) -> Outcome<Source> {
+/// The datastore, and the path on it.
+fn datastore_of(
+    world: &World,
+    path: &str,
+    query: &HashMap<String, String>,
+) -> Outcome<(Ref, String)> {
     let named = |name: &str| query.get(name).map(String::as_str);
     let datacenters = world.of_kind("Datacenter");
     let wanted = named("dcPath").map(|path| path.trim_start_matches('/'));
@@ -87,6 +100,11 @@ fn find(world: &World, path: &str, query: &HashMap<String, String>) -> Outcome<S
     let datacenter = datacenter.ok_or_else(|| Fault::bad_path(path))?;
     let datastore = world.datastore_named(named("dsName").unwrap_or_default(), Some(datacenter))?;
     let path = world.friendly(&datastore, path.to_owned());
+    Ok((datastore, path))
+}
+
+fn find(world: &World, path: &str, query: &HashMap<String, String>) -> Outcome<Source> {
+    let (datastore, path) = datastore_of(world, path, query)?;
     let files = &world.datastore(&datastore)?.files;
     let missing = || Fault::file("FileNotFound", &world.path_text(&datastore, &path));
     if let Some(base) = path.strip_suffix("-flat.vmdk")

@@ -119,7 +119,7 @@ async fn answer(request: Request<Incoming>, line: Arc<Line>, entrance: Entrance)
                 request.method().as_str(),
                 String::new(),
             );
-            folder::answer(&request, &line, &entrance)
+            folder::answer(request, &line, &entrance).await
         }
         path if path.starts_with("/sim/") && entrance.shared.read().options.control => {
             control::answer(&request, &entrance).await

@@ -2,6 +2,7 @@
 
 mod export;
 mod import;
+pub mod kept;
 
 use std::sync::Arc;
 

@@ -228,6 +228,7 @@ fn listing(world: &World, datastore: &Ref, folder: &str, spec: Option<&Object>) 
             Entry::Text(text) if name.ends_with(".vmx") => ("VmConfigFileInfo", text.len() as u64),
             Entry::Text(text) => ("FileInfo", text.len() as u64),
             Entry::Disk(file) => ("VmDiskFileInfo", file.space()),
+            Entry::Uploaded(uploaded) => ("FileInfo", uploaded.length),
             Entry::Reserved(size) => ("VmDiskFileInfo", *size),
         };
         let asked = queries.is_empty()

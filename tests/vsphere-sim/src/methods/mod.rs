@@ -16,6 +16,7 @@ mod select;
 mod service;
 mod snapshot;
 mod update;
+mod uploaded;
 mod view;
 mod virtual_disk;
 

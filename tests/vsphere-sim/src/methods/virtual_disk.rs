@@ -12,7 +12,7 @@ use crate::world::machine::Power;
 use crate::world::{Shared, World};
 
 use super::search::datacenter_of_call;
-use super::{Answer, Context, object_argument, text};
+use super::{Answer, Context, object_argument, text, uploaded};
 
 /// The place that two arguments of a call name: a datastore path, and the datacenter that it is in.
 pub fn place(
@@ -114,6 +114,16 @@ pub fn copy_file(
     spec: Option<(DiskType, &'static str)>,
     force: bool,
 ) -> Outcome<()> {
+    let uploaded = match shared.read().datastore(&from.0)?.files.get(&from.1) {
+        Some(Entry::Uploaded(uploaded)) => Some(uploaded.file.clone()),
+        _ => None,
+    };
+    if let Some(stream) = uploaded {
+        let disk_type = spec.map_or(DiskType::Thick, |(disk_type, _)| disk_type);
+        let adapter = spec.map_or("busLogic", |(_, adapter)| adapter);
+        clear_destination(&mut shared.write(), &to.0, &to.1, force)?;
+        return uploaded::become_disk(shared, &stream, to, disk_type, adapter);
+    }
     let (contents, fresh, disk_type, adapter_type) = {
         let mut world = shared.write();
         let source = world.disk_file(&from.0, &from.1)?;

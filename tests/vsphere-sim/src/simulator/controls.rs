@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,11 @@ impl Controls {
     /// The plan of what goes wrong.
     pub fn faults(&self) -> &FaultPlan {
         &self.shared.faults
+    }
+
+    /// Bytes a second that each export is sent with from now on; 0 = as fast as it goes.
+    pub fn set_export_rate(&self, rate: u64) {
+        self.shared.export_rate.store(rate, Ordering::Relaxed);
     }
 
     /// Makes a machine with one disk; returns its moref.

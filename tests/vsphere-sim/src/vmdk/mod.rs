@@ -9,7 +9,8 @@ mod pipeline;
 mod tests;
 
 pub use decode::{Decoder, StreamFacts};
-pub use encode::{EncodeOptions, Layout, encode};
+pub use encode::{EncodeOptions, Layout, Sink, encode};
+pub use header::Header;
 
 /// Bytes of a grain before compression: the only grain size that VMware's writers emit.
 const GRAIN: u64 = 64 << 10;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::disk::{Disk, DiskType};
@@ -33,8 +33,15 @@ pub enum Entry {
     Folder,
     Text(String),
     Disk(DiskFile),
+    Uploaded(Uploaded),
     /// The place of a disk that is being written.
     Reserved(u64),
+}
+
+/// A file that somebody put there, kept on the machine's file system.
+pub struct Uploaded {
+    pub file: PathBuf,
+    pub length: u64,
 }
 
 /// A disk's file: the contents, and what the descriptor says about them.
@@ -156,6 +163,7 @@ impl Datastore {
             Entry::Folder => 0,
             Entry::Text(text) => text.len() as u64,
             Entry::Disk(file) => file.space(),
+            Entry::Uploaded(uploaded) => uploaded.length,
             Entry::Reserved(size) => *size,
         });
         sizes.sum()
@@ -230,8 +238,11 @@ impl Datastore {
     }
 
     pub fn remove_file(&mut self, path: &str) {
-        if let Some(Entry::Disk(file)) = self.files.remove(path) {
-            file.delete();
+        match self.files.remove(path) {
+            Some(Entry::Disk(file)) => file.delete(),
+            // As with a disk: what is left until the end does no harm.
+            Some(Entry::Uploaded(uploaded)) => drop(std::fs::remove_file(uploaded.file)),
+            _ => {}
         }
     }
 

@@ -17,10 +17,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::http::nfc::kept::KeptExports;
 use crate::options::Options;
 use crate::record::Recorded;
 use clock::Clock;
@@ -73,6 +75,9 @@ pub struct Shared {
     changed: watch::Sender<u64>,
     pub requests: Mutex<Vec<Recorded>>,
     pub faults: crate::plan::FaultPlan,
+    pub kept: KeptExports,
+    /// Bytes a second that an export is sent with; 0 = as fast as it goes.
+    pub export_rate: AtomicU64,
 }
 
 /// The world while it is changed; whoever waits for a change looks again afterwards.
@@ -88,6 +93,8 @@ impl Shared {
             changed: watch::Sender::new(0),
             requests: Mutex::new(Vec::new()),
             faults: crate::plan::FaultPlan::default(),
+            kept: KeptExports::default(),
+            export_rate: AtomicU64::new(0),
         })
     }
 

@@ -45,6 +45,52 @@ fn a_file_is_not_read_without_a_session() {
     assert_eq!(get(&site, "v/v.vmdk", "").status, 401);
 }
 
+fn put(site: &Site, path: &str, body: &[u8]) -> u16 {
+    let path = format!("/folder/{path}?dcPath=DC0&dsName=datastore1");
+    let headers = format!("Cookie: {}\r\n", site.client.cookie);
+    let reply = request(site.simulator.address(), "PUT", &path, &headers, body);
+    reply.unwrap().status
+}
+
+/// Has a disk made of a file on the datastore, as the backing of a new machine.
+fn copy_disk(site: &Site, from: &str, to: &str) -> Result<String, String> {
+    let arguments = format!(
+        "<sourceName>[datastore1] {from}</sourceName><destName>[datastore1] {to}</destName>"
+    );
+    let manager = ("VirtualDiskManager", "virtualDiskManager");
+    site.client
+        .task("CopyVirtualDisk_Task", manager.0, manager.1, &arguments)
+}
+
+#[test]
+fn a_stream_that_was_put_there_becomes_a_disk_when_it_is_copied() {
+    let site = Site::new();
+    let stream = site.stream(&site.volume("v"));
+    assert_eq!(put(&site, "v/stream.vmdk", &stream), 201);
+    copy_disk(&site, "v/stream.vmdk", "v/copy.vmdk").unwrap();
+    assert_eq!(
+        get(&site, "v/copy-flat.vmdk", "").body,
+        get(&site, "v/v-flat.vmdk", "").body
+    );
+}
+
+#[test]
+fn what_was_put_there_and_is_no_stream_becomes_no_disk() {
+    let site = Site::new();
+    let stream = site.stream(&site.volume("v"));
+    put(&site, "v/stream.vmdk", &stream[..stream.len() - 512]);
+    let error = copy_disk(&site, "v/stream.vmdk", "v/copy.vmdk").unwrap_err();
+    assert_eq!(error, "InvalidFormat");
+    assert_eq!(get(&site, "v/copy.vmdk", "").status, 404);
+}
+
+#[test]
+fn a_file_is_not_put_in_the_place_of_another() {
+    let site = Site::new();
+    site.volume("v");
+    assert_eq!(put(&site, "v/v.vmdk", b"x"), 409);
+}
+
 #[test]
 fn a_disk_on_vsan_is_told_by_its_internal_name_and_found_by_both() {
     let datastores = vec![DatastoreSpec::new(

@@ -25,6 +25,47 @@ fn what_is_exported_can_be_imported_and_holds_the_same() {
 }
 
 #[test]
+fn an_export_that_was_kept_is_that_of_the_disk_as_it_is() {
+    let site = Site::with(Options {
+        keep_exports: true,
+        ..options()
+    });
+    let vm = site.volume("v");
+    let first = site.stream(&vm);
+    assert_eq!(site.stream(&vm), first);
+    site.simulator
+        .write_disk(&vm, site.key(&vm), 0, b"changed")
+        .unwrap();
+    let lease = site.import("imported", THIN);
+    site.upload(&lease, &site.stream(&vm)).unwrap();
+    let imported = site.simulator.find_vm("imported").unwrap();
+    assert_eq!(site.sum(&imported.moref), site.sum(&vm));
+}
+
+#[test]
+fn a_kept_export_has_its_manifest() {
+    let site = Site::with(Options {
+        keep_exports: true,
+        ..options()
+    });
+    let vm = site.volume("v");
+    let manifest = || {
+        let lease = site.export(&vm);
+        let (address, path) = site.device_url(&lease);
+        request(address, "GET", &path, "", &[]).unwrap();
+        let call = ("HttpNfcLease", lease.as_str());
+        let told = site
+            .client
+            .call("HttpNfcLeaseGetManifest", call.0, call.1, "");
+        site.client
+            .call("HttpNfcLeaseComplete", call.0, call.1, "")
+            .unwrap();
+        element(&told.unwrap(), "sha1").unwrap()
+    };
+    assert_eq!(manifest(), manifest());
+}
+
+#[test]
 fn an_imported_disk_is_of_the_type_that_the_options_say() {
     let site = Site::with(Options {
         import_disk_type: Some(DiskType::EagerZeroedThick),

@@ -2,6 +2,9 @@
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::header::{self, HeaderValue};
@@ -11,7 +14,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc::{self, Sender};
 use tokio::sync::watch;
 
-use crate::disk::hex;
+use crate::disk::{Disk, hex};
 use crate::http::body::{Body, Ending};
 use crate::http::line::Line;
 use crate::http::sdk::http_status;
@@ -23,6 +26,7 @@ use crate::world::lease::Transfer;
 use crate::world::{Shared, World};
 
 use super::Target;
+use super::kept::Keeping;
 
 /// Bytes sent in one piece.
 const PIECE: usize = 256 << 10;
@@ -76,6 +80,7 @@ pub async fn answer(target: Target, line: &Arc<Line>, entrance: &Entrance) -> Re
         data,
         buffer: Vec::with_capacity(PIECE),
         sent: 0,
+        began: Instant::now(),
         extra,
         announced: length.unwrap_or(0),
         ending: Ending::Close,
@@ -102,6 +107,7 @@ struct Outgoing {
     data: Vec<(u64, DataTrouble)>,
     buffer: Vec<u8>,
     sent: u64,
+    began: Instant,
     /// Bytes to send too much.
     extra: usize,
     /// The length that the header tells; 0 where it tells none.
@@ -122,34 +128,17 @@ fn send(target: Target, mut outgoing: Outgoing) {
             disk.map(|disk| (disk.contents.clone(), disk.capacity, disk.allocated))
         })
     };
-    let (mut sha1, mut sha256, mut size) = (Sha1::new(), Sha256::new(), 0);
-    let mut sink = |bytes: &[u8]| {
-        sha1.update(bytes);
-        sha256.update(bytes);
-        size += bytes.len() as u64;
-        outgoing.write(bytes)
-    };
-    let (encoded, capacity, populated) = match contents.flatten() {
+    let sent = match contents.flatten() {
         Some((contents, capacity, allocated)) => {
             let disk = contents.read();
-            (
-                vmdk::encode(&disk, &EncodeOptions::default(), &mut sink),
-                capacity,
-                allocated,
-            )
+            let populated = (capacity, allocated);
+            export(&disk, populated, &mut outgoing)
         }
-        None => (sink(&[0; NVRAM]), 0, 0),
+        None => encode((0, 0), &mut outgoing, |sink| sink(&[0; NVRAM])),
     };
-    let finished = encoded.and_then(|()| outgoing.finish());
+    let finished = sent.and_then(|facts| outgoing.finish().map(|()| facts));
     let transfer = match &finished {
-        Ok(()) => Transfer::Done(StreamFacts {
-            size,
-            sha1: hex(&sha1.finalize()),
-            sha256: hex(&sha256.finalize()),
-            capacity,
-            populated,
-            in_order: true,
-        }),
+        Ok(facts) => Transfer::Done(facts.clone()),
         Err(error) => Transfer::Failed(error.to_string()),
     };
     target.note(&mut outgoing.shared.write(), transfer);
@@ -157,6 +146,46 @@ fn send(target: Target, mut outgoing: Outgoing) {
         // The client has gone, perhaps, and nobody listens.
         let _ = outgoing.sender.blocking_send(Err(outgoing.ending));
     }
+}
+
+/// Sends the disk's stream: afresh, or as it was sent before where that is wanted.
+fn export(disk: &Disk, size: (u64, u64), outgoing: &mut Outgoing) -> io::Result<StreamFacts> {
+    let shared = outgoing.shared.clone();
+    if let Some(kept) = shared.kept.find(disk) {
+        kept.play(&mut |bytes| outgoing.write(bytes))?;
+        return Ok(kept.facts.clone());
+    }
+    let wanted = shared.read().options.keep_exports;
+    let mut keeping = Keeping::begin(wanted, disk)?;
+    let facts = encode(size, outgoing, |sink| {
+        let mut both = |bytes: &[u8]| keeping.write(bytes).and_then(|()| sink(bytes));
+        vmdk::encode(disk, &EncodeOptions::default(), &mut both)
+    })?;
+    keeping.end(&shared.kept, disk, &facts);
+    Ok(facts)
+}
+
+/// Sends what `make` makes, and tells what that was.
+fn encode(
+    (capacity, populated): (u64, u64),
+    outgoing: &mut Outgoing,
+    make: impl FnOnce(&mut vmdk::Sink) -> io::Result<()>,
+) -> io::Result<StreamFacts> {
+    let (mut sha1, mut sha256, mut size) = (Sha1::new(), Sha256::new(), 0);
+    make(&mut |bytes| {
+        sha1.update(bytes);
+        sha256.update(bytes);
+        size += bytes.len() as u64;
+        outgoing.write(bytes)
+    })?;
+    Ok(StreamFacts {
+        size,
+        sha1: hex(&sha1.finalize()),
+        sha256: hex(&sha256.finalize()),
+        capacity,
+        populated,
+        in_order: true,
+    })
 }
 
 fn stopped(why: &str) -> io::Error {
@@ -198,7 +227,18 @@ impl Outgoing {
         self.sent += piece.len() as u64;
         self.sender
             .blocking_send(Ok(piece.into()))
-            .map_err(|_| stopped("the client has gone"))
+            .map_err(|_| stopped("the client has gone"))?;
+        self.keep_pace();
+        Ok(())
+    }
+
+    /// Waits where the host is told to be slow.
+    fn keep_pace(&self) {
+        let rate = self.shared.export_rate.load(Ordering::Relaxed);
+        if rate > 0 {
+            let due = Duration::from_secs_f64(self.sent as f64 / rate as f64);
+            thread::sleep(due.saturating_sub(self.began.elapsed()));
+        }
     }
 
     fn strike<'b>(&mut self, trouble: DataTrouble, bytes: &'b [u8]) -> io::Result<&'b [u8]> {

@@ -1,0 +1,57 @@
+"""Hosts and services with a rate: do the slow ones overlap, and how many streams go at once?"""
+
+from measure import compare, median, run
+from vcenter import Site
+
+SLOW = 30_000_000
+STREAM = 25_000_000
+
+
+def measure(bench, figures):
+    source = bench.image(bench.small)
+    names = [f"disk-{number}" for number in range(bench.streams)]
+    with Site(bench.simulator, bench.work / "site", {name: source for name in names}) as site:
+
+        def backup(service_rate, *volumes):
+            """Into a service that keeps nothing, so that no disk of this machine has a part in it."""
+            named = [f"{volume}={site.fresh('backup')}" for volume in volumes]
+            return run([bench.relay, "backup", "full", "-", service_rate, *named], site.environment)
+
+        def paced(rate, service_rate, *volumes):
+            with site.paced(rate):
+                return backup(service_rate, *volumes)
+
+        backup(0, *names)
+        slow(bench, figures, paced, names[0])
+        many(bench, figures, paced, names)
+
+
+def slow(bench, figures, paced, volume):
+    host, service, both = compare(
+        bench.runs,
+        lambda: paced(SLOW, 0, volume),
+        lambda: paced(0, SLOW, volume),
+        lambda: paced(SLOW, SLOW, volume),
+    )
+    slower = max(median(host, "wall"), median(service, "wall"))
+    rate = f"{SLOW // 10**6} MB/s"
+    figures.add(f"slow host and slow service, {rate} each: wall / the slower alone", "s", median(both, "wall"), slower, 1.05)
+
+
+def rates(cost):
+    """MB/s of each stream, from the operation's beginning to its end."""
+    jobs = [line.split() for line in cost.text.splitlines() if line.startswith("job=")]
+    return [float(size) / float(seconds) / 1e6 for _, seconds, size in jobs]
+
+
+def many(bench, figures, paced, volumes):
+    alone, together = compare(
+        bench.runs, lambda: paced(STREAM, 0, volumes[0]), lambda: paced(STREAM, 0, *volumes)
+    )
+    slowest = sorted(min(rates(cost)) for cost in together)[bench.runs // 2]
+    one = sorted(min(rates(cost)) for cost in alone)[bench.runs // 2]
+    name = f"{len(volumes)} verified streams at {STREAM // 10**6} MB/s each"
+    figures.add(f"{name}: the slowest / one alone", "MB/s", slowest, one, 0.95, least=True)
+    moved = sum(float(line.split()[2]) for line in together[0].text.splitlines() if line.startswith("job="))
+    seconds = median(together, "cpu") / (moved / 250e6)
+    figures.add(f"{name}: CPU for 250 MB / 1 s", "s", seconds, 1.0, 1.0)
