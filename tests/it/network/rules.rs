@@ -16,9 +16,16 @@ pub enum Rule {
     WatchedAgain,
     /// The call that failed, as the log tells, is one of those whose failure costs nothing.
     BestEffort,
+    /// A look failed, or the answer to a lease's completion was lost; another look told.
+    LookedAgain,
+    /// The summary tells what could not be done or seen.
+    Noticed,
     /// What was struck was the alert by which TLS says goodbye.
     Goodbye,
-    /// Nothing came any more that could have been held back.
+    /// The bit was of a record's type or version, which TLS 1.3 takes for constants: the contents
+    /// were those that were sent.
+    OnlyTheHeader,
+    /// Nothing came any more that could have been held back, but for TLS's goodbye.
     NothingCameAfter,
     /// An answer was through to its last byte, no call failed, and another connection took its place.
     BetweenExchanges,
@@ -50,22 +57,42 @@ pub fn explain(point: &Point, told: &Told, seen: &Seen, fired: Fired, log: &str)
     let is_goodbye = |one: &Record| {
         one.start <= strike.at && strike.at < one.end && one.end - one.start == ALERT
     };
+    let is_header = |one: &Record| one.start <= strike.at && strike.at < one.start + 3;
+    let is_header = matches!(strike.kind, Kind::Flip(_)) && lane().any(is_header);
     let is_between = strike.way == Way::ToClient
         && failed.is_empty()
         && lane().any(|record| record.end == strike.at)
-        && (strike.kind == Kind::Reset || (strike.kind == Kind::Fin && fired.swallowed == ALERT));
+        && strike.kind == Kind::Reset;
+    let is_watched = log.contains(" again after: ") || log.contains(" from time to time after: ");
+    let is_last = holds_back && [0, ALERT].contains(&fired.swallowed);
     let rules = [
         (Rule::Failed, told.status != 0),
         (Rule::AfterTheEnd, fired.when >= told.ended),
         (Rule::TriedAgain, told.again > 0),
-        (Rule::WatchedAgain, log.contains(" again after: ")),
+        (Rule::WatchedAgain, is_watched),
         (Rule::BestEffort, is_best_effort),
+        (Rule::LookedAgain, is_looked(log)),
+        (Rule::Noticed, !told.message.is_empty()),
         (Rule::Goodbye, lane().any(is_goodbye)),
-        (Rule::NothingCameAfter, holds_back && fired.swallowed == 0),
+        (Rule::OnlyTheHeader, is_header && failed.is_empty()),
+        (Rule::NothingCameAfter, is_last),
         (Rule::BetweenExchanges, is_between),
     ];
     let (rule, _) = rules.into_iter().find(|(_, holds)| *holds)?;
     Some(rule)
+}
+
+/// Whether all that failed were looks, or what a look tells the outcome of, with an answered look at
+/// last.
+fn is_looked(log: &str) -> bool {
+    const READ: &str = "RetrievePropertiesEx";
+    let failed = failed_calls(log);
+    let last = log.lines().rfind(|line| line.contains(READ));
+    !failed.is_empty()
+        && failed
+            .iter()
+            .all(|call| [READ, "HttpNfcLeaseComplete"].contains(call))
+        && last.is_some_and(|line| failed_calls(line).is_empty())
 }
 
 /// The methods of calls, and `GET` and `POST` of disks, that got no answer, as the log has them:
