@@ -244,11 +244,12 @@ impl Restore<'_> {
             let now = backing::describe(session, backing).await?;
             Ok(slot(&now, &old).is_some_and(|disk| same_uuid(&disk.uuid, &old.uuid)))
         });
-        if !kept.unwrap_or(false) {
-            self.summary
-                .notices
-                .push(format!("disk {file} has another UUID than before"));
-        }
+        let notice = match kept {
+            Ok(true) => return,
+            Ok(false) => format!("disk {file} has another UUID than before"),
+            Err(error) => format!("disk {file} may have another UUID than before: {error}"),
+        };
+        self.summary.notices.push(notice);
     }
 }
 
