@@ -174,18 +174,28 @@ void tell_recovered(void *user_data, vmdk_outcome outcome, const char *operation
 
 /* ---- the outcome ---------------------------------------------------------------------------- */
 
-int report(const char *program, vmdk_status status, const vmdk_summary *summary,
-           const vmdk_error *error)
+void clear_bar(void)
 {
     if (bar_drawn)
         fputs("\r\033[K", stderr);
-    if (status != VMDK_STATUS_OK) {
-        fprintf(stderr, "%s: %s: %s\n", program, vmdk_status_name(status),
-                vmdk_error_message(error));
-        if (vmdk_error_retryable(error))
-            fprintf(stderr, "%s: the same command may succeed later\n", program);
-        return EXIT_STATUS + status;
-    }
+    bar_drawn = false;
+}
+
+int report_failure(const char *program, vmdk_status status, const vmdk_error *error)
+{
+    clear_bar();
+    fprintf(stderr, "%s: %s: %s\n", program, vmdk_status_name(status), vmdk_error_message(error));
+    if (vmdk_error_retryable(error))
+        fprintf(stderr, "%s: the same command may succeed later\n", program);
+    return EXIT_STATUS + status;
+}
+
+int report(const char *program, vmdk_status status, const vmdk_summary *summary,
+           const vmdk_error *error)
+{
+    if (status != VMDK_STATUS_OK)
+        return report_failure(program, status, error);
+    clear_bar();
     if (summary->notices[0] != '\0')
         fprintf(stderr, "%s: %s\n", program, summary->notices);
     printf("backing=%s\n", summary->backing);

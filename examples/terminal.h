@@ -1,4 +1,4 @@
-/* What backup.c and restore.c say to the person who runs them, and hear from them. */
+/* What the tools say to the person who runs them, and hear from them. */
 #ifndef TERMINAL_H
 #define TERMINAL_H
 
@@ -24,6 +24,12 @@ void write_log(void *user_data, vmdk_log_level level, const char *text);
 /* The library's callback for what killed runs left behind. */
 void tell_recovered(void *user_data, vmdk_outcome outcome, const char *operation_id,
                     const char *what);
+
+/* Wipes the progress bar, where there is one. */
+void clear_bar(void);
+
+/* Says what went wrong. Returns the exit code. */
+int report_failure(const char *program, vmdk_status status, const vmdk_error *error);
 
 /* Says what was done, as lines of key=value, or what went wrong. Returns the exit code. */
 int report(const char *program, vmdk_status status, const vmdk_summary *summary,

@@ -1,5 +1,6 @@
 //! The example programs, built as their README says against the installed library, at work.
 
+mod info;
 mod programs;
 mod tools;
 
