@@ -118,7 +118,7 @@ static void run(char **argv, const struct job *job)
     options.request_timeout_ms = 1500;
     options.retries = strcmp(job->patience, "patient") == 0 ? 0 : VMDK_RETRIES_NONE;
     options.retry_pause_ms = 5;
-    options.busy_timeout_ms = 1000;
+    options.busy_timeout_ms = 200;
     options.log_level = VMDK_LOG_DEBUG;
     options.log = note;
     options.log_user_data = &account;

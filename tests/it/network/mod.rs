@@ -27,6 +27,8 @@ const FULL: usize = 20_000;
 /// Most of a job is waiting.
 const WALKERS: usize = 4;
 const SEED: u64 = 1;
+/// The stall time-out and a second. A request's own time-out is longer.
+const SOON: Duration = Duration::from_millis(1400);
 
 #[derive(Default)]
 struct Tally {
@@ -35,6 +37,8 @@ struct Tally {
     outcomes: BTreeMap<(&'static str, &'static str, Rule), usize>,
     violations: Vec<String>,
     longest: Option<(Duration, String)>,
+    /// How many took longer than [`SOON`].
+    long: usize,
 }
 
 impl Tally {
@@ -48,6 +52,7 @@ impl Tally {
                 let strike = point.strike;
                 let key = (strike.kind.word(), strike.way.word(), struck.rule);
                 *self.outcomes.entry(key).or_default() += 1;
+                self.long += usize::from(struck.took > SOON);
                 if self
                     .longest
                     .as_ref()
@@ -76,7 +81,10 @@ impl Tally {
             println!("{kind:6} {way}: {count:6} {rule:?}");
         }
         println!("the connection or byte was not there: {}", self.missed);
-        println!("the longest: {:?}", self.longest);
+        println!(
+            "longer than {SOON:?}: {}; the longest: {:?}",
+            self.long, self.longest
+        );
         let violations = self.violations.len();
         println!("network faults: {}, violations: {violations}", self.struck);
     }
@@ -103,10 +111,12 @@ fn chosen() -> (Vec<Point>, usize) {
     let jobs = Job::all();
     // Some are not reached: connections are made as they are needed.
     let each = (count + count / 8).div_ceil(jobs.len());
-    let points = jobs
+    let mut points: Vec<Point> = jobs
         .into_iter()
         .flat_map(|job| bench.points(job, each, &mut numbers))
         .collect();
+    // A walk that is ended early has seen of everything.
+    points.sort_by_cached_key(|_| numbers.below(u64::MAX));
     (points, count)
 }
 

@@ -55,7 +55,7 @@ pub fn explain(point: &Point, told: &Told, seen: &Seen, fired: Fired, log: &str)
     let failed = failed_calls(log);
     let is_best_effort = !failed.is_empty() && failed.iter().all(|call| BEST_EFFORT.contains(call));
     let is_goodbye = |one: &Record| {
-        one.start <= strike.at && strike.at < one.end && one.end - one.start == ALERT
+        one.start <= strike.at && strike.at <= one.end && one.end - one.start == ALERT
     };
     let is_header = |one: &Record| one.start <= strike.at && strike.at < one.start + 3;
     let is_header = matches!(strike.kind, Kind::Flip(_)) && lane().any(is_header);
