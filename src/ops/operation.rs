@@ -191,9 +191,7 @@ impl<'a> Operation<'a> {
             };
             open |= error.is_retryable() && !error.is_untouched();
             if open && let Ok(Some(done)) = self.settle(happened(&error)) {
-                self.log().record(Level::Info, || {
-                    format!("operation {}: done all the same: {error}", self.id)
-                });
+                self.tell_done(&error);
                 return Ok(done);
             }
             if !error.is_retryable() {
@@ -201,6 +199,13 @@ impl<'a> Operation<'a> {
             }
             self.again(&mut pauses, error)?;
         }
+    }
+
+    /// Records that something happened although `error` was all that was heard of it.
+    pub(super) fn tell_done(&self, error: &Error) {
+        self.log().record(Level::Info, || {
+            format!("operation {}: done all the same: {error}", self.id)
+        });
     }
 
     /// See [`Lease::explain`].

@@ -165,7 +165,10 @@ impl Restore<'_> {
         let attached = now.map(|now| slot(&now, old).cloned());
         match (swapped, attached) {
             (Ok(()), Ok(Some(disk))) if is_disk(&disk, new) => self.prove(op, backing, old, &disk),
-            (Err(_), Ok(Some(disk))) if is_disk(&disk, new) => self.prove(op, backing, old, &disk),
+            (Err(error), Ok(Some(disk))) if is_disk(&disk, new) => {
+                op.tell_done(&error);
+                self.prove(op, backing, old, &disk)
+            }
             (Err(error), Ok(Some(disk))) if disk.file == old.file => {
                 Err(error.context("swap the disks"))
             }

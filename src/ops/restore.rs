@@ -228,7 +228,12 @@ impl<'a> Restore<'a> {
             backing::describe(session, vm).await
         });
         let made = match (adopted, made) {
-            (_, Ok(made)) if made.extra(tag::OPERATION).is_none() => made,
+            (adopted, Ok(made)) if made.extra(tag::OPERATION).is_none() => {
+                if let Err(error) = adopted {
+                    op.tell_done(&error);
+                }
+                made
+            }
             (Err(error), _) => return Err(error),
             (Ok(()), Err(error)) => {
                 // It is the backing now, and not to be taken away.

@@ -16,7 +16,7 @@ pub enum Rule {
     WatchedAgain,
     /// The call that failed, as the log tells, is one of those whose failure costs nothing.
     BestEffort,
-    /// A look failed, or the answer to a lease's completion was lost; another look told.
+    /// A look failed, or the answer to a change was lost; another look told.
     LookedAgain,
     /// The summary tells what could not be done or seen.
     Noticed,
@@ -71,7 +71,10 @@ pub fn explain(point: &Point, told: &Told, seen: &Seen, fired: Fired, log: &str)
         (Rule::TriedAgain, told.again > 0),
         (Rule::WatchedAgain, is_watched),
         (Rule::BestEffort, is_best_effort),
-        (Rule::LookedAgain, is_looked(log)),
+        (
+            Rule::LookedAgain,
+            is_looked(log) || log.contains(": done all the same: "),
+        ),
         (Rule::Noticed, !told.message.is_empty()),
         (Rule::Goodbye, lane().any(is_goodbye)),
         (Rule::OnlyTheHeader, is_header && failed.is_empty()),
