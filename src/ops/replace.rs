@@ -9,7 +9,7 @@ use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::vsphere::backing::{self, Backing};
 use crate::vsphere::device::{Disk, same_uuid};
 use crate::vsphere::machine::{self, Changes};
-use crate::vsphere::{Moref, Session, tag, virtual_disk};
+use crate::vsphere::{Moref, Session, fault, tag, virtual_disk};
 
 impl Restore<'_> {
     /// Detaches the imported disk, moves it beside the old one, swaps the two in one atomic step,
@@ -25,7 +25,12 @@ impl Restore<'_> {
         self.summary.backing = backing.moref.value.clone();
         let datacenter = imported.site.datacenter.clone();
         let new = self.move_beside(op, &imported, &old, &datacenter)?;
-        unchanged(op, &backing, &old)?;
+        op.run(unchanged(
+            op.session().clone(),
+            backing.moref.clone(),
+            old.clone(),
+        ))
+        .map_err(Error::retryable)?;
         let replacement = Made::Replacement {
             datacenter: datacenter.clone(),
             backing: backing.moref.clone(),
@@ -142,8 +147,19 @@ impl Restore<'_> {
             extra_config,
             ..Changes::default()
         };
-        let reconfigure =
-            || machine::reconfigure(session.clone(), backing.clone(), changes.clone());
+        // Only of what was just looked at: another restore may be about to do the same.
+        let reconfigure = || {
+            let (session, backing) = (session.clone(), backing.clone());
+            let (old, changes) = (old.clone(), changes.clone());
+            async move {
+                let of_version = unchanged(session.clone(), backing.clone(), old).await?;
+                let changes = Changes {
+                    of_version,
+                    ..changes
+                };
+                machine::reconfigure(session, backing, changes).await
+            }
+        };
         let swapped = op.ensure(reconfigure, |_| {
             let (session, backing) = (session.clone(), backing.clone());
             let (old, new) = (old.clone(), new.clone());
@@ -168,6 +184,9 @@ impl Restore<'_> {
             (Err(error), Ok(Some(disk))) if is_disk(&disk, new) => {
                 op.tell_done(&error);
                 self.prove(op, backing, old, &disk)
+            }
+            (Err(error), Ok(_)) if is_refusal(&error) => {
+                Err(error.context("swap the disks").retryable())
             }
             (Err(error), Ok(Some(disk))) if disk.file == old.file => {
                 Err(error.context("swap the disks"))
@@ -283,21 +302,23 @@ fn is_disk(shown: &Disk, meant: &Disk) -> bool {
     shown.file == meant.file || (meant.uuid.is_some() && same_uuid(&shown.uuid, &meant.uuid))
 }
 
-/// Hours may have passed since the backing was looked at.
-fn unchanged(op: &mut Operation<'_>, backing: &Backing, old: &Disk) -> Result<()> {
-    let now = op.run(backing::describe(
-        op.session().clone(),
-        backing.moref.clone(),
-    ))?;
+/// Whether the swap was not made because the backing had been changed.
+fn is_refusal(error: &Error) -> bool {
+    let by_server = error.fault() == Some(fault::CHANGED);
+    by_server || (error.kind() == Kind::InvalidState && error.fault().is_none())
+}
+
+/// Hours may have passed since the backing was looked at. What the server calls its state now.
+async fn unchanged(session: Session, backing: Moref, old: Disk) -> Result<Option<String>> {
+    let now = backing::describe(session, backing.clone()).await?;
     now.require_powered_off()?;
-    let same = slot(&now, old).is_some_and(|disk| disk.file == old.file && disk.key == old.key);
+    let same = slot(&now, &old).is_some_and(|disk| disk.file == old.file && disk.key == old.key);
     if same && now.snapshots.is_empty() {
-        return Ok(());
+        return Ok(now.change_version);
     }
     Err(Error::new(
         Kind::InvalidState,
-        format!("{} was changed during the restore", backing.name),
+        format!("{} was changed during the restore", now.name),
     )
-    .with_object(&backing.moref.value)
-    .retryable())
+    .with_object(&backing.value))
 }

@@ -14,6 +14,8 @@ const CINDER_VOLUME_ID: &str = "cinder.volume.id";
 pub struct Backing {
     /// Its managed object reference.
     pub moref: Moref,
+    /// What the server calls this state of its configuration.
+    pub change_version: Option<String>,
     /// Its name, unescaped.
     pub name: String,
     /// What the volume's id is kept as.
@@ -38,8 +40,9 @@ pub struct Backing {
     pub committed: Option<u64>,
 }
 
-const DESCRIPTION: [&str; 11] = [
+const DESCRIPTION: [&str; 12] = [
     "name",
+    "config.changeVersion",
     "config.instanceUuid",
     "config.template",
     "config.hardware.device",
@@ -191,6 +194,7 @@ pub async fn describe(session: Session, moref: Moref) -> Result<Backing> {
     }
     Ok(Backing {
         name: vm.text("name").map(unescape).unwrap_or_default(),
+        change_version: vm.text("config.changeVersion").map(str::to_owned),
         instance_uuid: vm.text("config.instanceUuid").map(str::to_owned),
         power_state: vm
             .text("runtime.powerState")

@@ -10,6 +10,9 @@ pub const NOT_AUTHENTICATED: &str = "NotAuthenticated";
 /// The fault for an object that is gone, or belonged to a session that is.
 pub const OBJECT_NOT_FOUND: &str = "ManagedObjectNotFound";
 
+/// The fault for an object that was changed since it was looked at.
+pub const CHANGED: &str = "ConcurrentAccess";
+
 /// Whether `error` stands for a session that is lost.
 pub fn is_session_lost(error: &Error) -> bool {
     error.fault() == Some(NOT_AUTHENTICATED)
@@ -154,13 +157,13 @@ fn is_licence(fault: &str) -> bool {
 fn is_passing(fault: &str) -> bool {
     matches!(
         fault,
-        NOT_AUTHENTICATED | "HostNotConnected" | "HostNotReachable" | "HostCommunication"
+        NOT_AUTHENTICATED | CHANGED | "HostNotConnected" | "HostNotReachable" | "HostCommunication"
     )
 }
 
 /// Whether another task is at the object, which is why nothing was done.
 fn is_busy(fault: &str) -> bool {
-    matches!(fault, "TaskInProgress" | "ConcurrentAccess")
+    fault == "TaskInProgress"
 }
 
 fn remedy(fault: &str, detail: &Node) -> Option<String> {

@@ -152,6 +152,9 @@ fn with_host(mut arguments: Vec<Element>, site: &Site) -> Vec<Element> {
 /// What a reconfiguration changes; the server applies all of it or nothing.
 #[derive(Clone, Debug, Default)]
 pub struct Changes {
+    /// The state of the configuration that they are for: in another one the server refuses them
+    /// (ConcurrentAccess).
+    pub of_version: Option<String>,
     /// The new name.
     pub name: Option<String>,
     /// The new instance UUID.
@@ -174,6 +177,11 @@ pub async fn reconfigure(session: Session, moref: Moref, changes: Changes) -> Re
     // Devices are edited by their keys, but come and go once only.
     let repeatable = changes.moves.is_empty();
     let mut spec = Element::new("spec")
+        .maybe(
+            changes
+                .of_version
+                .map(|version| Element::new("changeVersion").text(version)),
+        )
         .maybe(changes.name.map(|name| Element::new("name").text(name)))
         .maybe(
             changes
