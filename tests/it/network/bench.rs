@@ -12,6 +12,9 @@ use tempfile::TempDir;
 use vsphere_sim::vmdk::Decoder;
 use vsphere_sim::{DiskType, Options, VmView, VolumeSpec, disk::Disk};
 
+/// The C interface's numbers of what a network does.
+const CONNECTION: i32 = 7;
+const STALLED: i32 = 16;
 const CAPACITY: u64 = MIB;
 /// Jobs after which a simulator is replaced: it forgets nothing, and gets slower.
 const JOBS_A_SCENE: u32 = 300;
@@ -29,6 +32,8 @@ pub struct Bench {
     old: String,
     new: String,
     before: Things,
+    /// The UUID of the volume's disk before the job.
+    uuid: String,
     jobs: u32,
     /// Threads and descriptors after the first job.
     steady: Option<(u32, u32)>,
@@ -103,6 +108,7 @@ impl Bench {
             old: sha256(&old_raw),
             new: sha256(&scene.raw),
             before: Things::of(&scene),
+            uuid: scene.disk().uuid,
             scene,
             proxy,
             program,
@@ -177,6 +183,7 @@ impl Bench {
         if made.exists() {
             fs::remove_dir_all(made).unwrap();
         }
+        self.uuid = self.scene.disk().uuid;
         self.scene.sim.clear_requests();
     }
 
@@ -187,7 +194,7 @@ impl Bench {
         let told = self.program.ask(&job.line()).unwrap();
         assert_eq!(told.status, 0, "{job}: {told:?} {}", self.program.logged());
         let seen = self.proxy.seen();
-        let judged = self.judge(job, &told);
+        let judged = self.judge(job, &told, false);
         judged.unwrap_or_else(|why| panic!("{job} without any fault: {why}"));
         seen
     }
@@ -205,23 +212,25 @@ impl Bench {
         let log = self.program.logged();
         let fired = self.settled()?;
         let seen = self.proxy.seen();
-        let judged = self.judge(point.job, &told).and_then(|()| match fired {
-            None => holds(told.status == 0, || {
-                "nothing struck, and yet it failed".into()
-            })
-            .map(|()| None),
-            Some(fired) => rules::explain(point, &told, &seen, fired, &log)
-                .map(Some)
-                .ok_or_else(|| {
-                    let near = |one: &&Record| {
-                        one.connection == point.strike.connection
-                            && one.way == point.strike.way
-                            && one.end + 50 > point.strike.at
-                    };
-                    let near: Vec<&Record> = seen.records.iter().filter(near).take(4).collect();
-                    format!("success that nothing explains: {fired:?} {near:?}")
-                }),
-        });
+        let judged = self
+            .judge(point.job, &told, fired.is_some())
+            .and_then(|()| match fired {
+                None => holds(told.status == 0, || {
+                    "nothing struck, and yet it failed".into()
+                })
+                .map(|()| None),
+                Some(fired) => rules::explain(point, &told, &seen, fired, &log)
+                    .map(Some)
+                    .ok_or_else(|| {
+                        let near = |one: &&Record| {
+                            one.connection == point.strike.connection
+                                && one.way == point.strike.way
+                                && one.end + 50 > point.strike.at
+                        };
+                        let near: Vec<&Record> = seen.records.iter().filter(near).take(4).collect();
+                        format!("success that nothing explains: {fired:?} {near:?}")
+                    }),
+            });
         let rule = judged.map_err(|why| format!("{why}\n  told: {told:?}\n{log}"))?;
         Ok(rule.map(|rule| Struck {
             rule,
@@ -249,9 +258,13 @@ impl Bench {
         Ok(self.proxy.seen().fired)
     }
 
-    fn judge(&mut self, job: Job, told: &Told) -> Result<(), String> {
+    fn judge(&mut self, job: Job, told: &Told, is_struck: bool) -> Result<(), String> {
         self.settled()?;
         self.holds_steady(told)?;
+        let is_of_the_network = [CONNECTION, STALLED].contains(&told.status);
+        holds(told.retryable || !is_of_the_network, || {
+            "another attempt may help, and the error does not say so".into()
+        })?;
         let succeeded = told.status == 0;
         let made = self.kept_sum(MADE);
         match (job.work, succeeded) {
@@ -270,9 +283,16 @@ impl Bench {
         holds(names.is_empty(), || format!("in the service: {names:?}"))?;
         let now = self.contents(&self.scene.vm)?;
         self.holds_contents(job, succeeded, &now)?;
+        self.holds_uuid(told)?;
         let journals = self.names("state");
+        let is_in_doubt = !succeeded && now != self.old;
+        holds(!is_in_doubt || !journals.is_empty(), || {
+            "it failed, the disk is the new one, and no journal knows".into()
+        })?;
         let is_left = !journals.is_empty() || self.left(job, succeeded) != Things::default();
         let sim = &self.scene.sim;
+        let is_quiet = !is_left && sim.open_leases() == 0 && sim.sessions() == 0;
+        holds(is_quiet || is_struck, || "left without any fault".into())?;
         if is_left || sim.open_leases() > 0 || sim.sessions() > 0 {
             // What nobody could end any more ends by itself.
             sim.advance_clock(2 * self.scene.options.session_timeout);
@@ -305,6 +325,15 @@ impl Bench {
             }
             _ => holds(now == self.old, || "the disk changed".into()),
         }
+    }
+
+    /// The volume's disk has the UUID that it had, or the summary tells that it may not.
+    fn holds_uuid(&self, told: &Told) -> Result<(), String> {
+        let now = self.scene.disk().uuid;
+        let is_known = now == self.uuid || told.status != 0 || told.message.contains("UUID");
+        holds(is_known, || {
+            format!("the disk's UUID is {now}, not {}", self.uuid)
+        })
     }
 
     /// What is at the server now and was not, without what was asked for.
