@@ -4,13 +4,14 @@ use super::point::{Job, KEPT, MADE, NEW_NAME, Numbers, Point, Work, choose};
 use super::program::{Program, Told};
 use super::proxy::{Fired, Proxy, Record, Seen};
 use super::rules::{self, Rule};
+use super::things::Things;
 use crate::fixture::{MIB, Scene, sha256, write_disk};
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use vsphere_sim::vmdk::Decoder;
-use vsphere_sim::{DiskType, Options, VmView, VolumeSpec, disk::Disk};
+use vsphere_sim::{DiskType, Options, VolumeSpec, disk::Disk};
 
 /// The C interface's numbers of what a network does.
 const CONNECTION: i32 = 7;
@@ -20,7 +21,7 @@ const CAPACITY: u64 = MIB;
 const JOBS_A_SCENE: u32 = 300;
 /// Until what the program left running at the server has ended.
 const QUIET: Duration = Duration::from_secs(60);
-/// More than a process has when nothing runs; some jobs keep a thread of a pool.
+/// Threads that are about to end, and their descriptors.
 const STEADY: u32 = 2;
 
 pub struct Bench {
@@ -44,43 +45,6 @@ pub struct Bench {
 pub struct Struck {
     pub rule: Rule,
     pub took: Duration,
-}
-
-/// All that a job could leave at the server.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Things {
-    vms: Vec<String>,
-    files: Vec<String>,
-    loose: Vec<String>,
-    tags: Vec<String>,
-}
-
-impl Things {
-    fn of(scene: &Scene) -> Things {
-        let vms = scene.sim.vms();
-        let disk = scene.disk().file;
-        let mut files = Vec::new();
-        for datastore in &scene.options.datastores {
-            let named = scene.sim.files(&datastore.name).into_iter();
-            let named = named.map(|file| format!("[{}] {file}", datastore.name));
-            // The volume's disk may be another one now.
-            files.extend(named.filter(|file| *file != disk));
-        }
-        files.sort();
-        let tags = |vm: &VmView| {
-            let tagged = vm.extra_config.iter();
-            let tagged = tagged.filter(|(key, _)| key.starts_with("vmdk_backup."));
-            tagged
-                .map(|(key, value)| format!("{} {key}={value}", vm.name))
-                .collect::<Vec<_>>()
-        };
-        Things {
-            files,
-            loose: scene.sim.loose_disks(),
-            tags: vms.iter().flat_map(tags).collect(),
-            vms: vms.into_iter().map(|vm| vm.name).collect(),
-        }
-    }
 }
 
 fn new_scene() -> Scene {
@@ -336,21 +300,9 @@ impl Bench {
         })
     }
 
-    /// What is at the server now and was not, without what was asked for.
     fn left(&self, job: Job, succeeded: bool) -> Things {
-        let mut now = Things::of(&self.scene);
-        let made = self.scene.sim.find_vm(NEW_NAME);
-        if let Some(vm) = made.filter(|_| succeeded && job.work == Work::RestoreNew) {
-            let folder = vm.vmx.rsplit_once('/').map_or("", |(folder, _)| folder);
-            let beneath = format!("{folder}/");
-            now.vms.retain(|name| name != NEW_NAME);
-            now.files
-                .retain(|file| file != folder && !file.starts_with(&beneath));
-        }
-        let before = &self.before;
-        now.vms.retain(|one| !before.vms.contains(one));
-        now.files.retain(|one| !before.files.contains(one));
-        now
+        let is_made = succeeded && job.work == Work::RestoreNew;
+        Things::left(&self.scene, &self.before, is_made.then_some(NEW_NAME))
     }
 
     fn recover(&mut self) -> Result<(), String> {
@@ -368,7 +320,7 @@ impl Bench {
         let sim = &self.scene.sim;
         let left = self.left(job, succeeded);
         holds(left == Things::default(), || format!("left: {left:?}"))?;
-        let missing: Vec<&String> = (self.before.vms.iter())
+        let missing: Vec<&String> = (self.before.vms().iter())
             .filter(|name| sim.find_vm(name).is_none())
             .collect();
         holds(missing.is_empty(), || format!("gone: {missing:?}"))?;

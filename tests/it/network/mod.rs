@@ -12,6 +12,7 @@ mod point;
 mod program;
 mod proxy;
 mod rules;
+mod things;
 
 use bench::Bench;
 use point::{Job, Numbers, Point};
