@@ -4,20 +4,24 @@ use super::point::{Job, KEPT, MADE, NEW_NAME, Numbers, Point, Work, choose};
 use super::program::{Program, Told};
 use super::proxy::{Fired, Proxy, Record, Seen};
 use super::rules::{self, Rule};
+use super::things::Things;
 use crate::fixture::{MIB, Scene, sha256, write_disk};
 use std::fs;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use vsphere_sim::vmdk::Decoder;
-use vsphere_sim::{DiskType, Options, VmView, VolumeSpec, disk::Disk};
+use vsphere_sim::{DiskType, Options, VolumeSpec, disk::Disk};
 
+/// The C interface's numbers of what a network does.
+const CONNECTION: i32 = 7;
+const STALLED: i32 = 16;
 const CAPACITY: u64 = MIB;
 /// Jobs after which a simulator is replaced: it forgets nothing, and gets slower.
 const JOBS_A_SCENE: u32 = 300;
 /// Until what the program left running at the server has ended.
 const QUIET: Duration = Duration::from_secs(60);
-/// More than a process has when nothing runs; some jobs keep a thread of a pool.
+/// Threads that are about to end, and their descriptors.
 const STEADY: u32 = 2;
 
 pub struct Bench {
@@ -29,6 +33,8 @@ pub struct Bench {
     old: String,
     new: String,
     before: Things,
+    /// The UUID of the volume's disk before the job.
+    uuid: String,
     jobs: u32,
     /// Threads and descriptors after the first job.
     steady: Option<(u32, u32)>,
@@ -39,43 +45,6 @@ pub struct Bench {
 pub struct Struck {
     pub rule: Rule,
     pub took: Duration,
-}
-
-/// All that a job could leave at the server.
-#[derive(Clone, Debug, Default, PartialEq)]
-struct Things {
-    vms: Vec<String>,
-    files: Vec<String>,
-    loose: Vec<String>,
-    tags: Vec<String>,
-}
-
-impl Things {
-    fn of(scene: &Scene) -> Things {
-        let vms = scene.sim.vms();
-        let disk = scene.disk().file;
-        let mut files = Vec::new();
-        for datastore in &scene.options.datastores {
-            let named = scene.sim.files(&datastore.name).into_iter();
-            let named = named.map(|file| format!("[{}] {file}", datastore.name));
-            // The volume's disk may be another one now.
-            files.extend(named.filter(|file| *file != disk));
-        }
-        files.sort();
-        let tags = |vm: &VmView| {
-            let tagged = vm.extra_config.iter();
-            let tagged = tagged.filter(|(key, _)| key.starts_with("vmdk_backup."));
-            tagged
-                .map(|(key, value)| format!("{} {key}={value}", vm.name))
-                .collect::<Vec<_>>()
-        };
-        Things {
-            files,
-            loose: scene.sim.loose_disks(),
-            tags: vms.iter().flat_map(tags).collect(),
-            vms: vms.into_iter().map(|vm| vm.name).collect(),
-        }
-    }
 }
 
 fn new_scene() -> Scene {
@@ -103,6 +72,7 @@ impl Bench {
             old: sha256(&old_raw),
             new: sha256(&scene.raw),
             before: Things::of(&scene),
+            uuid: scene.disk().uuid,
             scene,
             proxy,
             program,
@@ -177,6 +147,7 @@ impl Bench {
         if made.exists() {
             fs::remove_dir_all(made).unwrap();
         }
+        self.uuid = self.scene.disk().uuid;
         self.scene.sim.clear_requests();
     }
 
@@ -187,7 +158,7 @@ impl Bench {
         let told = self.program.ask(&job.line()).unwrap();
         assert_eq!(told.status, 0, "{job}: {told:?} {}", self.program.logged());
         let seen = self.proxy.seen();
-        let judged = self.judge(job, &told);
+        let judged = self.judge(job, &told, false);
         judged.unwrap_or_else(|why| panic!("{job} without any fault: {why}"));
         seen
     }
@@ -205,23 +176,25 @@ impl Bench {
         let log = self.program.logged();
         let fired = self.settled()?;
         let seen = self.proxy.seen();
-        let judged = self.judge(point.job, &told).and_then(|()| match fired {
-            None => holds(told.status == 0, || {
-                "nothing struck, and yet it failed".into()
-            })
-            .map(|()| None),
-            Some(fired) => rules::explain(point, &told, &seen, fired, &log)
-                .map(Some)
-                .ok_or_else(|| {
-                    let near = |one: &&Record| {
-                        one.connection == point.strike.connection
-                            && one.way == point.strike.way
-                            && one.end + 50 > point.strike.at
-                    };
-                    let near: Vec<&Record> = seen.records.iter().filter(near).take(4).collect();
-                    format!("success that nothing explains: {fired:?} {near:?}")
-                }),
-        });
+        let judged = self
+            .judge(point.job, &told, fired.is_some())
+            .and_then(|()| match fired {
+                None => holds(told.status == 0, || {
+                    "nothing struck, and yet it failed".into()
+                })
+                .map(|()| None),
+                Some(fired) => rules::explain(point, &told, &seen, fired, &log)
+                    .map(Some)
+                    .ok_or_else(|| {
+                        let near = |one: &&Record| {
+                            one.connection == point.strike.connection
+                                && one.way == point.strike.way
+                                && one.end + 50 > point.strike.at
+                        };
+                        let near: Vec<&Record> = seen.records.iter().filter(near).take(4).collect();
+                        format!("success that nothing explains: {fired:?} {near:?}")
+                    }),
+            });
         let rule = judged.map_err(|why| format!("{why}\n  told: {told:?}\n{log}"))?;
         Ok(rule.map(|rule| Struck {
             rule,
@@ -249,9 +222,13 @@ impl Bench {
         Ok(self.proxy.seen().fired)
     }
 
-    fn judge(&mut self, job: Job, told: &Told) -> Result<(), String> {
+    fn judge(&mut self, job: Job, told: &Told, is_struck: bool) -> Result<(), String> {
         self.settled()?;
         self.holds_steady(told)?;
+        let is_of_the_network = [CONNECTION, STALLED].contains(&told.status);
+        holds(told.retryable || !is_of_the_network, || {
+            "another attempt may help, and the error does not say so".into()
+        })?;
         let succeeded = told.status == 0;
         let made = self.kept_sum(MADE);
         match (job.work, succeeded) {
@@ -270,9 +247,16 @@ impl Bench {
         holds(names.is_empty(), || format!("in the service: {names:?}"))?;
         let now = self.contents(&self.scene.vm)?;
         self.holds_contents(job, succeeded, &now)?;
+        self.holds_uuid(told)?;
         let journals = self.names("state");
+        let is_in_doubt = !succeeded && now != self.old;
+        holds(!is_in_doubt || !journals.is_empty(), || {
+            "it failed, the disk is the new one, and no journal knows".into()
+        })?;
         let is_left = !journals.is_empty() || self.left(job, succeeded) != Things::default();
         let sim = &self.scene.sim;
+        let is_quiet = !is_left && sim.open_leases() == 0 && sim.sessions() == 0;
+        holds(is_quiet || is_struck, || "left without any fault".into())?;
         if is_left || sim.open_leases() > 0 || sim.sessions() > 0 {
             // What nobody could end any more ends by itself.
             sim.advance_clock(2 * self.scene.options.session_timeout);
@@ -307,21 +291,18 @@ impl Bench {
         }
     }
 
-    /// What is at the server now and was not, without what was asked for.
+    /// The volume's disk has the UUID that it had, or the summary tells that it may not.
+    fn holds_uuid(&self, told: &Told) -> Result<(), String> {
+        let now = self.scene.disk().uuid;
+        let is_known = now == self.uuid || told.status != 0 || told.message.contains("UUID");
+        holds(is_known, || {
+            format!("the disk's UUID is {now}, not {}", self.uuid)
+        })
+    }
+
     fn left(&self, job: Job, succeeded: bool) -> Things {
-        let mut now = Things::of(&self.scene);
-        let made = self.scene.sim.find_vm(NEW_NAME);
-        if let Some(vm) = made.filter(|_| succeeded && job.work == Work::RestoreNew) {
-            let folder = vm.vmx.rsplit_once('/').map_or("", |(folder, _)| folder);
-            let beneath = format!("{folder}/");
-            now.vms.retain(|name| name != NEW_NAME);
-            now.files
-                .retain(|file| file != folder && !file.starts_with(&beneath));
-        }
-        let before = &self.before;
-        now.vms.retain(|one| !before.vms.contains(one));
-        now.files.retain(|one| !before.files.contains(one));
-        now
+        let is_made = succeeded && job.work == Work::RestoreNew;
+        Things::left(&self.scene, &self.before, is_made.then_some(NEW_NAME))
     }
 
     fn recover(&mut self) -> Result<(), String> {
@@ -339,7 +320,7 @@ impl Bench {
         let sim = &self.scene.sim;
         let left = self.left(job, succeeded);
         holds(left == Things::default(), || format!("left: {left:?}"))?;
-        let missing: Vec<&String> = (self.before.vms.iter())
+        let missing: Vec<&String> = (self.before.vms().iter())
             .filter(|name| sim.find_vm(name).is_none())
             .collect();
         holds(missing.is_empty(), || format!("gone: {missing:?}"))?;

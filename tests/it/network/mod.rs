@@ -6,12 +6,16 @@
 //! ```text
 //! VMDK_NETWORK=backup/stream/patient/1/to-client/517/reset cargo test --test it -- network --nocapture
 //! ```
+//!
+//! How often tasks are watched depends on time, and shifts what comes later on a connection: a place
+//! is the same byte, and mostly, not always, of the same call.
 
 mod bench;
 mod point;
 mod program;
 mod proxy;
 mod rules;
+mod things;
 
 use bench::Bench;
 use point::{Job, Numbers, Point};

@@ -16,7 +16,10 @@ pub enum Rule {
     WatchedAgain,
     /// The call that failed, as the log tells, is one of those whose failure costs nothing.
     BestEffort,
-    /// A look failed, or the answer to a change was lost; another look told.
+    /// The library's log tells that a change whose answer was lost had been made.
+    DoneAllTheSame,
+    /// A look failed, or the answer was lost to a change whose outcome a look tells; another look was
+    /// answered.
     LookedAgain,
     /// The summary tells what could not be done or seen.
     Noticed,
@@ -71,10 +74,8 @@ pub fn explain(point: &Point, told: &Told, seen: &Seen, fired: Fired, log: &str)
         (Rule::TriedAgain, told.again > 0),
         (Rule::WatchedAgain, is_watched),
         (Rule::BestEffort, is_best_effort),
-        (
-            Rule::LookedAgain,
-            is_looked(log) || log.contains(": done all the same: "),
-        ),
+        (Rule::DoneAllTheSame, log.contains(" done all the same: ")),
+        (Rule::LookedAgain, is_looked(log)),
         (Rule::Noticed, !told.message.is_empty()),
         (Rule::Goodbye, lane().any(is_goodbye)),
         (Rule::OnlyTheHeader, is_header && failed.is_empty()),
@@ -94,7 +95,7 @@ fn is_looked(log: &str) -> bool {
     !failed.is_empty()
         && failed
             .iter()
-            .all(|call| [READ, "HttpNfcLeaseComplete"].contains(call))
+            .all(|call| [READ, "HttpNfcLeaseComplete", "ReconfigVM_Task"].contains(call))
         && last.is_some_and(|line| failed_calls(line).is_empty())
 }
 
