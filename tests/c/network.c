@@ -128,7 +128,7 @@ static void run(char **argv, const struct job *job)
     ended = now();
     CHECK(vmdk_error_status(error) == status);
     vmdk_client_free(client);
-    printf("%d %s %u %llu %u %u ", (int)status,
+    printf("%d %d %s %u %llu %u %u ", (int)status, vmdk_error_retryable(error),
            summary.stream_sha256[0] ? summary.stream_sha256 : "-", account.again, ended,
            entries("/proc/self/task"), entries("/proc/self/fd"));
     for (message = status == VMDK_STATUS_OK ? summary.notices : vmdk_error_message(error); *message; message++)

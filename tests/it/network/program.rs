@@ -24,6 +24,7 @@ pub struct Program {
 #[derive(Debug)]
 pub struct Told {
     pub status: i32,
+    pub retryable: bool,
     pub sha256: String,
     pub again: u32,
     /// When the operation returned; the client was freed after it.
@@ -89,9 +90,10 @@ impl Program {
 }
 
 fn told(line: &str, took: Duration) -> Option<Told> {
-    let mut words = line.splitn(7, ' ');
+    let mut words = line.splitn(8, ' ');
     Some(Told {
         status: words.next()?.parse().ok()?,
+        retryable: words.next()? == "1",
         sha256: words.next()?.to_owned(),
         again: words.next()?.parse().ok()?,
         ended: SystemTime::UNIX_EPOCH + Duration::from_micros(words.next()?.parse().ok()?),
