@@ -717,9 +717,11 @@ vmdk_status vmdk_backup_volume(const vmdk_client *client,
 /// and configuration. Where it has none, one is made.
 ///
 /// Blocks until all is done. The service's callbacks and progress run on the calling thread; they
-/// may take hours. The old disk is deleted only after the new one was proven and attached. On
-/// success *summary_out (NULL = not wanted) is written. On failure *summary_out is untouched, and
-/// the volume is as it was; what could not be removed is named by vmdk_error_left_behind(). client,
+/// may take hours. The old disk is deleted only after the new one was proven and attached. Of
+/// several restores into one volume at once, those that come too late for the state of the backing
+/// that they looked at fail as VMDK_STATUS_INVALID_STATE, and may be called again. On success
+/// *summary_out (NULL = not wanted) is written. On failure *summary_out is untouched, and the
+/// volume is as it was; what could not be removed is named by vmdk_error_left_behind(). client,
 /// service and volume are not NULL; any number of operations may share them.
 VMDK_MUST_USE
 vmdk_status vmdk_restore_backup(const vmdk_client *client,

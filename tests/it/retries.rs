@@ -9,7 +9,7 @@ use vmdk_backup::error::{Error, Kind};
 use vmdk_backup::ops::{
     BackupOptions, Common, RestoreOptions, Summary, backup_volume, restore_backup,
 };
-use vmdk_backup::service::{Directory, Staging};
+use vmdk_backup::service::Staging;
 use vmdk_backup::volume::Volume;
 use vsphere_sim::{At, DataTrouble, Fault, Gate, Options, Rule, Trouble};
 
@@ -347,42 +347,4 @@ fn an_operation_ends_at_its_deadline() {
     assert_eq!(error.kind(), Kind::Cancelled, "{error}");
     assert!(error.message().contains("deadline of 0.5 s"), "{error}");
     assert_eq!(scene.state(), state);
-}
-
-#[test]
-fn of_two_restores_into_a_volume_one_is_told_that_it_was_changed() {
-    let (scene, service, _) = backed_up(Options::default());
-    scene.damage();
-    let gate = Gate::new();
-    // The second reconfiguration is the swap.
-    let hold = Trouble::Hold(gate.clone());
-    scene.sim.faults().on_call("ReconfigVM_Task", 2, hold);
-    let refused = std::thread::scope(|scope| {
-        let other = scope.spawn(|| {
-            assert!(gate.wait_for_arrival(Duration::from_secs(60)), "no call");
-            let kept = Directory::new(scene.dir.path()).unwrap();
-            let options = BackupOptions {
-                backup_id: "other".into(),
-                ..BackupOptions::default()
-            };
-            let client = scene.client();
-            backup_volume(&client, &kept, &scene.volume(), options).unwrap();
-            let options = RestoreOptions {
-                backup_id: "other".into(),
-                ..RestoreOptions::default()
-            };
-            restore_backup(&client, &kept, &scene.volume(), options).unwrap();
-            gate.open();
-        });
-        let refused = restore(&scene, &service, &scene.volume(), Common::default());
-        other.join().unwrap();
-        refused.unwrap_err()
-    });
-    assert_eq!(refused.kind(), Kind::InvalidState, "{refused}");
-    assert!(refused.is_retryable(), "{refused}");
-    assert!(refused.left_behind().is_empty(), "{refused}");
-    assert_eq!(scene.sim.vms().len(), 1);
-    assert!(scene.sim.loose_disks().is_empty());
-    restore(&scene, &service, &scene.volume(), Common::default()).unwrap();
-    scene.assert_restored(&scene.vm);
 }
