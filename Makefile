@@ -83,7 +83,7 @@ demo: demo-prefix
 	tests/demo.sh $(abspath $(TARGET))/demo $(abspath $(TARGET))/debug/vsphere-sim
 
 # Measures everything beside its peers: BENCH=quick for a look in three minutes, BENCH_RUNS, BENCH_GIB, BENCH_JOBS,
-# BENCH_GROWTH (multiples of 1 GiB of data) for other measurements. Only a whole one changes the chart of the README.
+# BENCH_GROWTH (multiples of 1 GiB of data) for other measurements. Only a whole one draws benches/chart.svg.
 BENCH_DIR := $(abspath $(TARGET))/bench
 BENCH_CHART ?= $(if $(filter quick,$(BENCH)),$(abspath $(TARGET))/bench.svg,benches/chart.svg)
 export BENCH BENCH_RUNS BENCH_GIB BENCH_JOBS BENCH_GROWTH

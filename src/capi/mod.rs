@@ -1,4 +1,5 @@
-//! The C face: every `extern "C"`, every raw pointer and every unsafe block of the library.
+//! The C face: every `extern "C"` and every raw pointer of the library, and every unsafe block but
+//! those that call the compressor in C (`vmdk/igzip.rs`, behind a feature).
 //!
 //! The public documentation here is the text of `include/vmdk_backup.h`, written for C: NULL, not
 //! `None`. Each exported body guards, converts, calls one Rust function and converts back.
