@@ -85,7 +85,7 @@ demo: demo-prefix
 # Measures everything beside its peers: BENCH=quick for a look in three minutes, BENCH_RUNS, BENCH_GIB, BENCH_JOBS,
 # BENCH_GROWTH (multiples of 1 GiB of data) for other measurements. Only a whole one draws benches/chart.svg.
 BENCH_DIR := $(abspath $(TARGET))/bench
-BENCH_CHART ?= $(if $(filter quick,$(BENCH)),$(abspath $(TARGET))/bench.svg,benches/chart.svg)
+BENCH_CHART ?= $(if $(BENCH)$(BENCH_RUNS)$(BENCH_GIB)$(BENCH_JOBS)$(BENCH_GROWTH),$(abspath $(TARGET))/bench.svg,benches/chart.svg)
 export BENCH BENCH_RUNS BENCH_GIB BENCH_JOBS BENCH_GROWTH
 bench:
 	benches/setup.sh $(BENCH_DIR)

@@ -598,7 +598,7 @@ typedef struct vmdk_summary {
     char backing[128];
     /// The SHA-256 of the stream, in 64 lower-case hexadecimal digits.
     char stream_sha256[72];
-    /// The digest of the disk's contents, which every encoding of the same disk has, in 64
+    /// The digest (BLAKE3) of the disk's contents, which every encoding of the same disk has, in 64
     /// lower-case hexadecimal digits; empty where it was not computed.
     char content_digest[72];
     /// What succeeded otherwise than asked, or could not be proven: a sentence a line.

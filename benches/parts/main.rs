@@ -3,7 +3,7 @@
 //! parts encode fast|balanced|small RAW VMDK | decode VMDK RAW | normalize VMDK VMDK | check full|structure VMDK     the engine, file to file
 //! parts lease VOLUME      prints where the disk of a volume can be downloaded; until standard input ends
 //! parts receive VOLUME    receives the disk and does nothing with it
-//! parts sha256|sha1|content|inflate|deflate VMDK                        on what is in memory already
+//! parts sha256|content|inflate|deflate VMDK                        on what is in memory already
 //! parts write VMDK PATH                                                 writes such a file, and has it on stable storage
 //!
 //! The environment has VSPHERE_SERVER, VSPHERE_USER and VSPHERE_PASSWORD. Prints `part_cpu=` in seconds and `bytes=`; the engine

@@ -28,7 +28,7 @@ pub struct vmdk_summary {
     pub backing: [c_char; 128],
     /// The SHA-256 of the stream, in 64 lower-case hexadecimal digits.
     pub stream_sha256: [c_char; 72],
-    /// The digest of the disk's contents, which every encoding of the same disk has, in 64
+    /// The digest (BLAKE3) of the disk's contents, which every encoding of the same disk has, in 64
     /// lower-case hexadecimal digits; empty where it was not computed.
     pub content_digest: [c_char; 72],
     /// What succeeded otherwise than asked, or could not be proven: a sentence a line.

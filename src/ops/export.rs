@@ -2,7 +2,7 @@
 
 use super::backup::percent_of;
 use super::operation::Operation;
-use super::proof::{compare_manifest, corrupt, new_check};
+use super::proof::{compare_manifest, corrupt, needs_sha1, new_check};
 use super::raw;
 use crate::error::{Error, Kind, Phase, Result};
 use crate::service::BackupWriter;
@@ -121,7 +121,8 @@ impl Export<'_> {
     ) -> Result<Facts> {
         let download = self.download(op, lease)?;
         let (percent, capacity) = (lease.percent(), self.disk.capacity);
-        raw::receive(&mut op.watch, download, writer, &|reached| {
+        let sha1 = needs_sha1(op.session());
+        raw::receive(&mut op.watch, download, sha1, writer, &|reached| {
             percent.store(percent_of(reached, capacity), Ordering::Relaxed);
         })
     }
@@ -133,7 +134,7 @@ impl Export<'_> {
         held: &mut Held,
         sink: &mut dyn FnMut(Bytes) -> Result<()>,
     ) -> Result<Facts> {
-        let mut check = new_check(self.level)?;
+        let mut check = new_check(op.session(), self.level)?;
         if let Err(error) = self.relay(op, lease, &mut check, held, sink) {
             *held = held.after(&mut check);
             return Err(error);

@@ -41,7 +41,7 @@ impl Incoming {
         level: Level,
     ) -> Result<Incoming> {
         let pool = SlabPool::new(SLABS);
-        let mut check = new_check(level)?;
+        let mut check = new_check(op.session(), level)?;
         let head = source
             .next(&mut op.watch, &pool)?
             .ok_or_else(|| Error::new(Kind::Corrupt, "the stream is empty"))?;

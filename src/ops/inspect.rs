@@ -7,7 +7,7 @@ use crate::cancel::Cancel;
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::service::Format;
 use crate::slab::{SLAB_BYTES, SLABS, SlabPool};
-use crate::vmdk::{Check, DiskSink, DiskSource, Facts, Flaw, Layout, RawDisk};
+use crate::vmdk::{Check, CheckOptions, DiskSink, DiskSource, Facts, Flaw, Layout, RawDisk};
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Read};
@@ -88,7 +88,7 @@ pub struct Proven {
     /// Of the stream.
     pub sha256: String,
     /// Of the stream.
-    pub sha1: String,
+    pub sha1: Option<String>,
     /// Of the disk's contents, the same for every encoding.
     pub content_digest: Option<String>,
     /// Units of 64 KiB that are not all zero.
@@ -126,7 +126,11 @@ fn inspect_stream(watch: &mut Watch<'_>, path: &Path) -> Result<Inspection> {
     let length = file.metadata().map_err(|e| reading(&e))?.len();
     watch.enter(Phase::Verify, length)?;
     let shares = Arc::new(Shares::default());
-    let mut check = Check::decode(&options(), shares.clone())
+    let options = CheckOptions {
+        sha1: true,
+        ..options()
+    };
+    let mut check = Check::decode(&options, shares.clone())
         .map_err(|e| Error::io("start the threads of the check", &e))?;
     let pool = SlabPool::new(SLABS);
     let mut read = 0;
@@ -294,7 +298,7 @@ impl From<Facts> for Proven {
     fn from(facts: Facts) -> Self {
         Proven {
             sha256: hex(&facts.sha256),
-            sha1: hex(&facts.sha1),
+            sha1: facts.sha1.map(|digest| hex(&digest)),
             content_digest: facts.content_digest.map(|digest| hex(&digest)),
             grains: facts.grains,
             populated: facts.populated,

@@ -75,8 +75,6 @@ pub struct StreamRecord {
     pub length: u64,
     /// Its SHA-256 in hexadecimal.
     pub sha256: String,
-    /// Its SHA-1 in hexadecimal.
-    pub sha1: String,
     /// The size in bytes of the disk it decodes to.
     pub capacity: u64,
     /// Its grains.
@@ -125,7 +123,6 @@ impl StreamRecord {
             format: name_of(format).into(),
             length: facts.length,
             sha256: hex(&facts.sha256),
-            sha1: hex(&facts.sha1),
             capacity: facts.capacity,
             grains: facts.grains,
             populated: facts.populated,
@@ -175,7 +172,6 @@ impl StreamRecord {
         let differences: Vec<String> = [
             ("length", self.length.to_string(), read.length.to_string()),
             ("SHA-256", self.sha256.to_lowercase(), read.sha256),
-            ("SHA-1", self.sha1.to_lowercase(), read.sha1),
             (
                 "capacity",
                 self.capacity.to_string(),
@@ -301,7 +297,6 @@ mod tests {
                 format: "streamOptimized".into(),
                 length: 1,
                 sha256: "aa".into(),
-                sha1: "bb".into(),
                 capacity: 512,
                 grains: 1,
                 populated: 512,

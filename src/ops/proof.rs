@@ -6,15 +6,23 @@ use crate::error::{Error, Kind, Result};
 use crate::log::Log;
 use crate::runtime::spawn_thread;
 use crate::vmdk::{Check, CheckOptions, Facts, Flaw, Level};
+use crate::vsphere::Session;
 use crate::vsphere::lease::ManifestEntry;
 
-/// A check of a stream, with its workers on threads of the library's own.
-pub(super) fn new_check(level: Level) -> Result<Check> {
+/// A check of a stream on its way from or to the server, with its workers on threads of the
+/// library's own.
+pub(super) fn new_check(session: &Session, level: Level) -> Result<Check> {
     check_with(&CheckOptions {
         level,
+        sha1: needs_sha1(session),
         spawn: |name, body| spawn_thread(name, body),
         ..CheckOptions::default()
     })
+}
+
+/// Whether the server's manifest has nothing but a SHA-1 to compare with.
+pub(super) fn needs_sha1(session: &Session) -> bool {
+    !session.content().about.offers_sha256()
 }
 
 /// A check as `options` say.
@@ -50,11 +58,8 @@ pub(super) fn compare_manifest(
     };
     log.record(crate::log::Level::Debug, || format!("manifest: {entry:?}"));
     let mut differences = Vec::new();
-    let mut confirmed = false;
     let mut compare = |what: &str, server: String, ours: String| {
-        if server == ours {
-            confirmed = true;
-        } else {
+        if server != ours {
             differences.push(format!("its {what} is {server}, here it is {ours}"));
         }
     };
@@ -64,15 +69,12 @@ pub(super) fn compare_manifest(
     if let Some(capacity) = entry.capacity.filter(|capacity| *capacity > 0) {
         compare("capacity", capacity.to_string(), facts.capacity.to_string());
     }
-    if let Some(sha1) = &entry.sha1 {
-        compare("SHA-1", sha1.to_lowercase(), hex(&facts.sha1));
+    let sha1 = entry.sha1.as_ref().zip(facts.sha1);
+    if let Some((server, ours)) = sha1 {
+        compare("SHA-1", server.to_lowercase(), hex(&ours));
     }
-    if let Some((algorithm, value)) = &entry.checksum {
-        match algorithm.to_lowercase().replace('-', "").as_str() {
-            "sha1" => compare("SHA-1", value.to_lowercase(), hex(&facts.sha1)),
-            "sha256" => compare("SHA-256", value.to_lowercase(), hex(&facts.sha256)),
-            _ => {}
-        }
+    if let Some(server) = &entry.sha256 {
+        compare("SHA-256", server.to_lowercase(), hex(&facts.sha256));
     }
     if !differences.is_empty() {
         return Err(Error::new(
@@ -84,8 +86,8 @@ pub(super) fn compare_manifest(
         )
         .retryable());
     }
-    if !confirmed {
-        notices.push("the server's manifest is empty: it did not confirm the stream".into());
+    if sha1.is_none() && entry.sha256.is_none() {
+        notices.push("the server's manifest has no digest: it did not confirm the stream".into());
     }
     Ok(())
 }

@@ -12,11 +12,11 @@ use crate::file::FileWriter;
 use crate::runtime::{TICK, spawn_thread};
 use crate::service::{BackupReader, BackupWriter};
 use crate::vmdk::{
-    Check, ContentDigest, DiskSink, DiskSource, Encode, EncodeOptions, Encoded, Facts, UNIT,
+    Check, CheckOptions, ContentDigest, DiskSink, DiskSource, Encode, EncodeOptions, Encoded,
+    Facts, UNIT, unit_digest,
 };
 use crate::vsphere::nfc::Download;
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 use std::io;
 use std::ops::Range;
 use std::sync::Arc;
@@ -28,15 +28,17 @@ use std::thread::JoinHandle;
 const PIECES: usize = 8;
 
 /// Decodes what `download` brings into the service's `writer`, and proves it whole; `told` hears
-/// how much of the disk is done.
+/// how much of the disk is done. `sha1`: the server's manifest will have no other digest.
 pub(super) fn receive(
     watch: &mut Watch<'_>,
     download: Download,
+    sha1: bool,
     writer: &mut dyn BackupWriter,
     told: &dyn Fn(u64),
 ) -> Result<Facts> {
     let (pieces, waiting) = sync_channel(PIECES);
-    let check = Check::decode(&options(), Arc::new(Relay(pieces)))
+    let options = CheckOptions { sha1, ..options() };
+    let check = Check::decode(&options, Arc::new(Relay(pieces)))
         .map_err(|e| Error::io("start the threads of the check", &e))?;
     let reached = Arc::new(AtomicU64::new(0));
     let engine = {
@@ -134,14 +136,11 @@ pub(super) fn digest(watch: &mut Watch<'_>, reader: &mut dyn BackupReader) -> Re
             let read = reader.read_at(at, &mut unit[..length]);
             read.context("read from the service")?;
             unit[length..].fill(0);
-            if unit.iter().any(|byte| *byte != 0) {
-                let sha256 = Sha256::digest(&unit).into();
-                if !digest.push(at / UNIT, sha256) {
-                    return Err(Error::new(
-                        Kind::Service,
-                        "the service goes back in the disk",
-                    ));
-                }
+            if unit.iter().any(|byte| *byte != 0) && !digest.push(at / UNIT, unit_digest(&unit)) {
+                return Err(Error::new(
+                    Kind::Service,
+                    "the service goes back in the disk",
+                ));
             }
             at += UNIT;
             watch.reach(at)?;

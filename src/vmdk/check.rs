@@ -62,8 +62,8 @@ pub struct Facts {
     pub length: u64,
     /// SHA-256 of the whole stream, with `trailing`.
     pub sha256: [u8; 32],
-    /// SHA-1 of the whole stream, with `trailing`.
-    pub sha1: [u8; 20],
+    /// SHA-1 of the whole stream, with `trailing`, if it was asked for.
+    pub sha1: Option<[u8; 20]>,
     /// Size of the disk in bytes, by the header.
     pub capacity: u64,
     /// Units of 64 KiB of the disk that are not all zero. Below `Level::Full`: grains in the stream, zero or not.

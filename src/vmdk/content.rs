@@ -1,19 +1,24 @@
 //! The content digest: what two encodings of one disk have in common.
 
-use sha2::{Digest, Sha256};
+use blake3::Hasher;
 
 use super::window::{Arrival, WINDOW, Window};
 
 /// The disk is digested in units of this many bytes, whatever the grain size of a stream is.
 pub const UNIT: u64 = 64 << 10;
 
-/// SHA-256 over (unit number as u64 little endian, SHA-256 of the unit's bytes) of all units that are not all zero, in
+/// The BLAKE3 of a unit's bytes: as strong as SHA-256, at a third to a quarter of its cost.
+pub fn unit_digest(unit: &[u8]) -> [u8; 32] {
+    blake3::hash(unit).into()
+}
+
+/// BLAKE3 over (unit number as u64 little endian, BLAKE3 of the unit's bytes) of all units that are not all zero, in
 /// order of number. The last unit is padded with zeros to 64 KiB; units of zeros are left out, whether a stream encodes
 /// them or not.
 ///
 /// Units may come out of order by up to 512 MiB of disk.
 pub struct ContentDigest {
-    sha: Sha256,
+    hasher: Hasher,
     window: Window,
     waiting: Vec<[u8; 32]>,
 }
@@ -26,23 +31,23 @@ impl ContentDigest {
     )]
     pub fn new() -> ContentDigest {
         ContentDigest {
-            sha: Sha256::new(),
+            hasher: Hasher::new(),
             window: Window::new(WINDOW),
             waiting: vec![[0; 32]; WINDOW as usize],
         }
     }
 
-    /// Adds the SHA-256 of a unit that is not all zero. Returns false where the unit was there before or comes too late.
+    /// Adds the [`unit_digest`] of a unit that is not all zero. Returns false where the unit was there before or comes too late.
     #[must_use]
-    pub fn push(&mut self, unit: u64, sha256: [u8; 32]) -> bool {
+    pub fn push(&mut self, unit: u64, digest: [u8; 32]) -> bool {
         let ContentDigest {
-            sha,
+            hasher,
             window,
             waiting,
         } = self;
-        let arrival = window.insert(unit, |left| absorb(sha, left, waiting));
+        let arrival = window.insert(unit, |left| absorb(hasher, left, waiting));
         if arrival == Arrival::New {
-            self.waiting[(unit % WINDOW) as usize] = sha256;
+            self.waiting[(unit % WINDOW) as usize] = digest;
         }
         arrival == Arrival::New
     }
@@ -50,18 +55,18 @@ impl ContentDigest {
     /// The digest of all units added.
     pub fn finish(mut self) -> [u8; 32] {
         let ContentDigest {
-            sha,
+            hasher,
             window,
             waiting,
         } = &mut self;
-        window.drain(|left| absorb(sha, left, waiting));
-        self.sha.finalize().into()
+        window.drain(|left| absorb(hasher, left, waiting));
+        self.hasher.finalize().into()
     }
 }
 
-fn absorb(sha: &mut Sha256, unit: u64, waiting: &[[u8; 32]]) {
-    sha.update(unit.to_le_bytes());
-    sha.update(waiting[(unit % WINDOW) as usize]);
+fn absorb(hasher: &mut Hasher, unit: u64, waiting: &[[u8; 32]]) {
+    hasher.update(&unit.to_le_bytes());
+    hasher.update(&waiting[(unit % WINDOW) as usize]);
 }
 
 /// Whether all bytes are zero.
@@ -92,16 +97,16 @@ mod tests {
 
     #[test]
     fn the_digest_is_the_documented_one() {
-        let mut sha = Sha256::new();
+        let mut hasher = Hasher::new();
         for (number, byte) in [(3u64, 1u8), (70_000, 2)] {
-            sha.update(number.to_le_bytes());
-            sha.update(Sha256::digest(vec![byte; 65536]));
+            hasher.update(&number.to_le_bytes());
+            hasher.update(blake3::hash(&vec![byte; 65536]).as_bytes());
         }
         let mut digest = ContentDigest::new();
         for (number, byte) in [(3u64, 1u8), (70_000, 2)] {
-            assert!(digest.push(number, Sha256::digest(vec![byte; 65536]).into()));
+            assert!(digest.push(number, unit_digest(&vec![byte; 65536])));
         }
-        assert_eq!(digest.finish(), <[u8; 32]>::from(sha.finalize()));
+        assert_eq!(digest.finish(), <[u8; 32]>::from(hasher.finalize()));
     }
 
     #[test]

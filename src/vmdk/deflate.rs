@@ -2,11 +2,9 @@
 
 use std::io;
 
-use sha2::{Digest, Sha256};
-
 use super::SECTOR;
 use super::codec::{Codec, STORED_GRAIN};
-use super::content::{UNIT, is_zero};
+use super::content::{UNIT, is_zero, unit_digest};
 use super::encode::{Compression, DiskSource};
 use super::inflate::Unit;
 use super::marker::GRAIN_MARKER_BYTES;
@@ -37,7 +35,7 @@ pub(crate) struct Deflater {
 }
 
 impl Deflater {
-    /// For a disk of `size` bytes; with `hash`, units have their SHA-256.
+    /// For a disk of `size` bytes; with `hash`, units have their digest.
     pub(crate) fn new(compression: Compression, size: u64, hash: bool) -> Deflater {
         Deflater {
             codec: Codec::new(compression),
@@ -78,7 +76,7 @@ impl Deflater {
             packed.used += end;
             packed.grains.push((unit, sector));
             if self.hash {
-                packed.units.push((unit, Sha256::digest(raw).into()));
+                packed.units.push((unit, unit_digest(raw)));
             }
             packed.populated += UNIT.min(self.size.next_multiple_of(SECTOR) - unit * UNIT);
         }

@@ -50,7 +50,7 @@ pub struct EncodeOptions {
     pub compression: Compression,
     /// Worker threads; at least one is started.
     pub threads: usize,
-    /// Also make the content digest; it costs about a quarter of the time of [`Compression::Fast`].
+    /// Also make the content digest; a tenth of the time of [`Compression::Fast`].
     pub content_digest: bool,
     /// How a worker thread is started.
     pub spawn: Spawn,
@@ -182,8 +182,8 @@ impl Encode {
         };
         let packed = piece.packed();
         if let Some(digest) = &mut self.digest {
-            for &(unit, sha256) in &packed.units {
-                let new = digest.push(unit, sha256);
+            for &(unit, unit_digest) in &packed.units {
+                let new = digest.push(unit, unit_digest);
                 debug_assert!(new, "pieces come in order");
             }
         }

@@ -33,7 +33,7 @@ pub(crate) struct Whole {
 }
 
 impl Fold {
-    /// With `digest`, units have their SHA-256 and make the content digest; with `gaps`, the ranges of zeros between
+    /// With `digest`, units have their digest and make the content digest; with `gaps`, the ranges of zeros between
     /// units are told.
     pub(crate) fn new(digest: bool, gaps: bool) -> Fold {
         Fold {
@@ -56,9 +56,9 @@ impl Fold {
         self.early.insert(number, contents);
         while let Some(mut contents) = self.early.remove(&self.next) {
             self.next += 1;
-            for &(unit, sha256) in &contents.units {
+            for &(unit, unit_digest) in &contents.units {
                 if let Some(digest) = &mut self.digest {
-                    let new = digest.push(unit, sha256);
+                    let new = digest.push(unit, unit_digest);
                     debug_assert!(new, "the walk let each grain pass once, and none too late");
                 }
                 if let Some(gaps) = &mut self.gaps {

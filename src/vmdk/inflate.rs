@@ -4,16 +4,15 @@ use std::io;
 use std::sync::Arc;
 
 use libdeflater::{DecompressionError, Decompressor};
-use sha2::{Digest, Sha256};
 
 use super::SECTOR;
-use super::content::{UNIT, is_zero};
+use super::content::{UNIT, is_zero, unit_digest};
 use super::decode::DiskSink;
 use super::flaw::{Flaw, FlawKind};
 use super::header::Header;
 use super::walk::Grain;
 
-/// A unit of the disk that is not all zero, with its SHA-256 where that is asked for.
+/// A unit of the disk that is not all zero, with its digest where that is asked for.
 pub(crate) type Unit = (u64, [u8; 32]);
 
 /// The outcome of some grains.
@@ -49,7 +48,7 @@ pub(crate) struct Inflater {
 }
 
 impl Inflater {
-    /// Without `hash` the units it finds have no SHA-256, but zeros.
+    /// Without `hash` the units it finds have no digest, but zeros.
     pub(crate) fn new(header: &Header, sink: Option<Arc<dyn DiskSink>>, hash: bool) -> Inflater {
         let grain = header.grain_bytes() as usize;
         let cell = grain.max(UNIT as usize);
@@ -163,12 +162,12 @@ impl Inflater {
                 zeros += bytes.len();
                 continue;
             }
-            let sha256 = if self.hash {
-                Sha256::digest(bytes).into()
+            let digest = if self.hash {
+                unit_digest(bytes)
             } else {
                 [0; 32]
             };
-            contents.units.push((unit, sha256));
+            contents.units.push((unit, digest));
             contents.populated += UNIT.min(self.capacity - unit * UNIT);
         }
         if self.sink.is_none() || zeros == self.cell {

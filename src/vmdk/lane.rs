@@ -56,12 +56,18 @@ pub(crate) struct Lane {
 }
 
 impl Lane {
-    /// The hashes that are taken of every stream.
-    pub(crate) fn all() -> [Lane; 2] {
-        [Hasher::Sha256(Sha256::new()), Hasher::Sha1(Sha1::new())].map(|hasher| Lane {
+    fn new(hasher: Hasher) -> Lane {
+        Lane {
             hasher: Some(hasher),
             slabs: Slabs::new(),
-        })
+        }
+    }
+
+    /// The hashes to take of a stream: SHA-256 first, SHA-1 if asked for.
+    pub(crate) fn all(sha1: bool) -> Vec<Lane> {
+        let sha1 = sha1.then(|| Hasher::Sha1(Sha1::new()));
+        let hashers = [Hasher::Sha256(Sha256::new())].into_iter().chain(sha1);
+        hashers.map(Lane::new).collect()
     }
 
     pub(crate) fn push(&mut self, slab: &Bytes, permit: &Arc<Permit>) {
@@ -88,20 +94,24 @@ impl Lane {
 }
 
 /// SHA-256 of all that was pushed so far; `None` while some of it is still to be hashed.
-pub(crate) fn sha256_so_far(lanes: &[Lane; 2]) -> Option<[u8; 32]> {
-    let [Lane { hasher, slabs }, _] = lanes;
-    match hasher {
-        Some(Hasher::Sha256(sha256)) if slabs.is_empty() => Some(sha256.clone().finalize().into()),
+pub(crate) fn sha256_so_far(lanes: &[Lane]) -> Option<[u8; 32]> {
+    match lanes.first().map(|lane| (&lane.hasher, &lane.slabs)) {
+        Some((Some(Hasher::Sha256(sha256)), slabs)) if slabs.is_empty() => {
+            Some(sha256.clone().finalize().into())
+        }
         _ => None,
     }
 }
 
-/// SHA-256 and SHA-1 of the stream, once no worker is left.
-pub(crate) fn digests(lanes: [Lane; 2]) -> ([u8; 32], [u8; 20]) {
-    match lanes.map(|lane| lane.hasher) {
-        [Some(Hasher::Sha256(sha256)), Some(Hasher::Sha1(sha1))] => {
-            (sha256.finalize().into(), sha1.finalize().into())
+/// SHA-256 of the stream, and SHA-1 if it was asked for, once no worker is left.
+pub(crate) fn digests(lanes: Vec<Lane>) -> ([u8; 32], Option<[u8; 20]>) {
+    let mut digests = ([0; 32], None);
+    for lane in lanes {
+        match lane.hasher {
+            Some(Hasher::Sha256(sha256)) => digests.0 = sha256.finalize().into(),
+            Some(Hasher::Sha1(sha1)) => digests.1 = Some(sha1.finalize().into()),
+            None => unreachable!("a worker that ends without a panic has given its hasher back"),
         }
-        _ => unreachable!("a worker that ends without a panic has given its hasher back"),
     }
+    digests
 }

@@ -41,7 +41,7 @@ mod window;
 mod worker;
 
 pub use check::{Check, Facts, Progress};
-pub use content::{ContentDigest, UNIT};
+pub use content::{ContentDigest, UNIT, unit_digest};
 pub use convert::{Decoded, check, decode, encode, normalize};
 pub use decode::DiskSink;
 pub use descriptor::Descriptor;

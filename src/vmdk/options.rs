@@ -47,6 +47,8 @@ pub type Spawn = fn(&str, Box<dyn FnOnce() + Send>) -> io::Result<JoinHandle<()>
 pub struct CheckOptions {
     /// How much is proven.
     pub level: Level,
+    /// The SHA-1 of the stream is taken beside its SHA-256: for servers that know no other.
+    pub sha1: bool,
     /// Bounds on what the stream may claim.
     pub limits: Limits,
     /// Worker threads; at least one is started.
@@ -65,6 +67,7 @@ impl Default for CheckOptions {
     fn default() -> CheckOptions {
         CheckOptions {
             level: Level::default(),
+            sha1: false,
             limits: Limits::default(),
             threads: 2,
             spawn: |name, body| {

@@ -22,7 +22,7 @@ pub(crate) struct Yield {
     pub(crate) sink: Option<Arc<dyn DiskSink>>,
     /// Both are of nothing where no hash was asked for.
     pub(crate) sha256: [u8; 32],
-    pub(crate) sha1: [u8; 20],
+    pub(crate) sha1: Option<[u8; 20]>,
     pub(crate) whole: Whole,
 }
 
@@ -43,7 +43,7 @@ impl Pool {
         hash: bool,
     ) -> io::Result<Pool> {
         let state = State {
-            lanes: Lane::all(),
+            lanes: Lane::all(options.sha1),
             batches: VecDeque::new(),
             inflating: 0,
             header: None,
@@ -167,7 +167,7 @@ impl Pool {
         self.join();
         let mut state = self.shared.lock();
         let whole = std::mem::take(&mut state.fold).finish()?;
-        let (sha256, sha1) = digests(std::mem::replace(&mut state.lanes, Lane::all()));
+        let (sha256, sha1) = digests(std::mem::take(&mut state.lanes));
         Ok(Yield {
             sink: state.sink.take(),
             sha256,

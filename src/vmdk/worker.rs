@@ -19,7 +19,7 @@ pub(crate) struct Batch {
 
 /// The work at hand and what came of it.
 pub(crate) struct State {
-    pub(crate) lanes: [Lane; 2],
+    pub(crate) lanes: Vec<Lane>,
     pub(crate) batches: VecDeque<Batch>,
     /// Batches that workers are at.
     pub(crate) inflating: usize,

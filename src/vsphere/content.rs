@@ -40,6 +40,14 @@ pub struct About {
     pub instance_uuid: Option<String>,
 }
 
+impl About {
+    /// Whether it can be told to digest what a lease moves with SHA-256
+    /// (`HttpNfcLeaseSetManifestChecksumType`): since API 6.7.
+    pub fn offers_sha256(&self) -> bool {
+        numbers(&self.api_version).is_some_and(|version| version.as_slice() >= [6, 7].as_slice())
+    }
+}
+
 impl ServiceContent {
     /// Reads the result of `RetrieveServiceContent`.
     ///
@@ -94,12 +102,11 @@ pub(super) const FIRST_ACTIONS: [&str; 2] = ["urn:vim25/6.5", "urn:vim25/5.5"];
 /// # Errors
 /// [`Kind::Unsupported`] for servers that are too old.
 pub(super) fn action(api_version: &str) -> Result<String> {
-    let numbers: Option<Vec<u32>> = api_version.split('.').map(|n| n.parse().ok()).collect();
     let unsupported = |why: &str| {
         let message = format!("the server's API version is {api_version:?}, {why}");
         Err(Error::new(Kind::Unsupported, message))
     };
-    match numbers {
+    match numbers(api_version) {
         None => unsupported("which is no version"),
         Some(version) if version.as_slice() < OLDEST_API.as_slice() => {
             unsupported("and 5.5 is the oldest that is supported")
@@ -110,6 +117,11 @@ pub(super) fn action(api_version: &str) -> Result<String> {
         }
         Some(_) => Ok(format!("urn:vim25/{api_version}")),
     }
+}
+
+/// The numbers of a version, to be compared with those of another.
+fn numbers(version: &str) -> Option<Vec<u32>> {
+    version.split('.').map(|n| n.parse().ok()).collect()
 }
 
 #[cfg(test)]

@@ -45,8 +45,8 @@ pub struct ManifestEntry {
     pub key: String,
     /// SHA-1 of the stream in hexadecimal, where the server computed one.
     pub sha1: Option<String>,
-    /// Another digest of the stream: algorithm and value.
-    pub checksum: Option<(String, String)>,
+    /// SHA-256 of the stream in hexadecimal, where the server computed one.
+    pub sha256: Option<String>,
     /// The stream's length in bytes; 0 where the server does not say.
     pub size: u64,
     /// The disk's size in bytes, where given.
@@ -127,6 +127,11 @@ impl Granted {
             entity,
             urls,
         } = Info::read(&info).with_context(|| format!("lease {moref}"))?;
+        if session.content().about.offers_sha256() {
+            ask_for_sha256(&session, &moref, &urls)
+                .await
+                .with_context(|| format!("lease {moref}"))?;
+        }
         let percent = Arc::new(AtomicU32::new(0));
         let (tell, broken) = watch::channel(None);
         let keeper = session.spawn(keep(
@@ -287,6 +292,28 @@ impl Drop for Lease {
     }
 }
 
+/// Has the server digest the disks with SHA-256, which is to be said before the first byte moves:
+/// otherwise it takes their SHA-1.
+async fn ask_for_sha256(session: &Session, moref: &Moref, urls: &[DeviceUrl]) -> Result<()> {
+    let disks = urls.iter().filter(|url| url.disk).map(|url| {
+        Element::new("deviceUrlsToChecksumTypes")
+            .with_text("key", &url.key)
+            .with_text("value", "sha256")
+    });
+    let answer = session
+        .call_idempotent(
+            moref,
+            "HttpNfcLeaseSetManifestChecksumType",
+            disks.collect(),
+        )
+        .await;
+    match answer {
+        // The manifest will say less then, and so will the notice about it.
+        Err(error) if error.kind() != Kind::Unsupported => Err(error),
+        _ => Ok(()),
+    }
+}
+
 async fn abort(session: &Session, moref: &Moref) {
     if let Err(error) = session.call(moref, "HttpNfcLeaseAbort", Vec::new()).await {
         // It may be over already; if not, it times out by itself.
@@ -405,10 +432,14 @@ pub(crate) fn manifest_entry(node: &Node) -> ManifestEntry {
             .filter(|text| !text.is_empty())
             .map(str::to_owned)
     };
+    // The older field holds a SHA-1, the newer pair whichever was asked for.
+    let digest = |algorithm: &str| {
+        text("checksum").filter(|_| node.text_at("checksumType") == Some(algorithm))
+    };
     ManifestEntry {
         key: text("key").unwrap_or_default(),
-        sha1: text("sha1"),
-        checksum: text("checksumType").zip(text("checksum")),
+        sha1: text("sha1").or_else(|| digest("sha1")),
+        sha256: digest("sha256"),
         size: node.parse_at("size").unwrap_or(0),
         capacity: node.parse_at("capacity"),
     }

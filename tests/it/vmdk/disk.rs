@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use sha2::{Digest, Sha256};
-
 use super::writer::SECTOR;
 
 /// A disk: its size in sectors, and the 64 KiB units of it that are not all zero.
@@ -48,12 +46,12 @@ impl Disk {
 
     /// The content digest, by its definition.
     pub fn content_digest(&self) -> [u8; 32] {
-        let mut sha = Sha256::new();
+        let mut hasher = blake3::Hasher::new();
         for (unit, bytes) in &self.units {
-            sha.update(unit.to_le_bytes());
-            sha.update(Sha256::digest(bytes));
+            hasher.update(&unit.to_le_bytes());
+            hasher.update(blake3::hash(bytes).as_bytes());
         }
-        sha.finalize().into()
+        hasher.finalize().into()
     }
 
     /// Bytes of the disk; zeros beyond its end.

@@ -48,9 +48,15 @@ fn length_and_hashes_are_those_of_all_bytes() {
     use sha2::{Digest, Sha256};
     let stream = Writer::default().write(&disk()).bytes;
     let facts = check(&stream).unwrap();
+    assert_eq!(facts.sha1, None);
+    let options = CheckOptions {
+        sha1: true,
+        ..CheckOptions::default()
+    };
+    let facts = check_with(&options, &stream, 4096).unwrap();
     assert_eq!(facts.length, stream.len() as u64);
     assert_eq!(facts.sha256, <[u8; 32]>::from(Sha256::digest(&stream)));
-    assert_eq!(facts.sha1, <[u8; 20]>::from(Sha1::digest(&stream)));
+    assert_eq!(facts.sha1, Some(Sha1::digest(&stream).into()));
 }
 
 #[test]

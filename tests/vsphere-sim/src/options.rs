@@ -61,6 +61,8 @@ pub struct DatastoreSpec {
 #[derive(Clone, Debug)]
 pub struct Options {
     pub mode: Mode,
+    /// What the server says its API is. Below 6.7 a lease takes no other digest than SHA-1.
+    pub api_version: String,
     /// Where the endpoint listens; by default a free port of the loopback.
     pub listen: SocketAddr,
     pub username: String,
@@ -109,6 +111,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             mode: Mode::VCenter,
+            api_version: "8.0.2.0".to_owned(),
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             username: "administrator@vsphere.local".to_owned(),
             password: "s3cret&<>\"'pass".to_owned(),

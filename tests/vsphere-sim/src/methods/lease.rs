@@ -115,6 +115,17 @@ pub fn abort(context: &Context, call: &Call) -> Answer {
 
 pub fn set_checksum_type(context: &Context, call: &Call) -> Answer {
     let mut world = context.shared.write();
+    let api: Vec<u32> = world
+        .options
+        .api_version
+        .split('.')
+        .flat_map(str::parse)
+        .collect();
+    if api < vec![6, 7] {
+        return Err(Fault::not_supported(
+            "this API has no other digest than SHA-1",
+        ));
+    }
     let lease = ready(&mut world, call)?;
     for entry in call.arguments.objects("deviceUrlsToChecksumTypes") {
         let (key, kind) = (

@@ -49,7 +49,7 @@ fn about(world: &World) -> Object {
         .with("vendor", "VMware, Inc.")
         .with("version", "8.0.2")
         .with("build", "22385739")
-        .with("apiVersion", "8.0.2.0")
+        .with("apiVersion", &world.options.api_version)
 }
 
 impl World {
