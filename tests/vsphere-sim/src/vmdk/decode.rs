@@ -1,6 +1,6 @@
 //! Reads a stream as an ESX host imports it: strictly, in one pass, ignoring the tables and trusting the grains' own places.
 
-use flate2::{Decompress, FlushDecompress, Status};
+use libdeflater::{Decompressor, adler32};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
@@ -20,9 +20,9 @@ const GRAIN_MARKER: usize = 12;
 pub struct StreamFacts {
     /// Bytes of the stream.
     pub size: u64,
-    /// Of the stream, in hexadecimal.
+    /// Of the stream, in hexadecimal; empty where it was not wanted.
     pub sha1: String,
-    /// Of the stream, in hexadecimal.
+    /// Of the stream, in hexadecimal; empty where it was not wanted.
     pub sha256: String,
     /// Bytes of the disk.
     pub capacity: u64,
@@ -52,11 +52,11 @@ pub struct Decoder {
     state: State,
     /// What was fed and could not be used yet; never more than a grain.
     pending: Vec<u8>,
-    codec: Decompress,
+    codec: Decompressor,
     grain: Vec<u8>,
     size: u64,
-    sha1: Sha1,
-    sha256: Sha256,
+    sha1: Option<Sha1>,
+    sha256: Option<Sha256>,
     populated: u64,
     next_lba: u64,
     in_order: bool,
@@ -68,15 +68,22 @@ impl Decoder {
             disk,
             state: State::Header,
             pending: Vec::new(),
-            codec: Decompress::new(true),
+            codec: Decompressor::new(),
             grain: vec![0; GRAIN as usize + 1],
             size: 0,
-            sha1: Sha1::new(),
-            sha256: Sha256::new(),
+            sha1: Some(Sha1::new()),
+            sha256: Some(Sha256::new()),
             populated: 0,
             next_lba: 0,
             in_order: true,
         }
+    }
+
+    /// Takes the one digest that a host takes: SHA-256 where it was asked for.
+    pub fn with_one_digest(mut self, sha256: bool) -> Decoder {
+        self.sha1 = self.sha1.filter(|_| !sha256);
+        self.sha256 = self.sha256.filter(|_| sha256);
+        self
     }
 
     /// Takes the next bytes. After an error the same error is given again.
@@ -85,8 +92,12 @@ impl Decoder {
             return Err(why.clone());
         }
         self.size += bytes.len() as u64;
-        self.sha1.update(bytes);
-        self.sha256.update(bytes);
+        if let Some(sha1) = &mut self.sha1 {
+            sha1.update(bytes);
+        }
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(bytes);
+        }
         while !bytes.is_empty() {
             if let Err(why) = self.step(&mut bytes) {
                 self.state = State::Failed(why.clone());
@@ -110,8 +121,14 @@ impl Decoder {
         }
         let facts = StreamFacts {
             size: self.size,
-            sha1: hex(&self.sha1.finalize()),
-            sha256: hex(&self.sha256.finalize()),
+            sha1: self
+                .sha1
+                .map(|sha1| hex(&sha1.finalize()))
+                .unwrap_or_default(),
+            sha256: self
+                .sha256
+                .map(|sha256| hex(&sha256.finalize()))
+                .unwrap_or_default(),
             capacity: self.disk.capacity(),
             populated: self.populated,
             in_order: self.in_order,
@@ -260,15 +277,14 @@ impl Decoder {
     fn grain(&mut self, lba: u64, packed: &[u8]) -> Result<(), String> {
         let offset = lba * SECTOR;
         let on_disk = GRAIN.min(self.disk.capacity() - offset);
-        self.codec.reset(true);
-        let status = self
-            .codec
-            .decompress(packed, &mut self.grain, FlushDecompress::Finish);
-        let inflated = self.codec.total_out();
-        let ended =
-            matches!(status, Ok(Status::StreamEnd)) && self.codec.total_in() == packed.len() as u64;
-        // Some writers end the last grain at the capacity, most fill it up with zeros: hosts take both.
-        if !ended || (inflated != GRAIN && inflated != on_disk) {
+        let inflated = self.codec.zlib_decompress(packed, &mut self.grain);
+        // Some writers end the last grain at the capacity, most fill it up with zeros: hosts take both. What comes after
+        // the end of the zlib stream is not its check sum.
+        let whole = inflated.is_ok_and(|length| {
+            let sum = adler32(&self.grain[..length]).to_be_bytes();
+            packed.ends_with(&sum) && [GRAIN, on_disk].contains(&(length as u64))
+        });
+        if !whole {
             return Err(format!(
                 "invalid sparse VMDK: grain at sector {lba} does not inflate to a grain"
             ));

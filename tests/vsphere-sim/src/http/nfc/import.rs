@@ -237,13 +237,17 @@ fn decode(
             .ok_or("Unexpected end of file: there is no header")?;
         head.extend_from_slice(&piece);
     }
-    let (fresh, asked, disk_type) = {
+    let (fresh, asked, disk_type, sha256) = {
         let mut world = shared.write();
         let lease = world
             .leases
             .get(&target.lease.id)
             .ok_or("the lease has gone")?;
         let file = &lease.files[target.index];
+        let sha256 = lease
+            .checksum_types
+            .get(&file.key)
+            .is_some_and(|asked| asked == "sha256");
         let disk = world
             .disk_file(&file.datastore, &file.path)
             .map_err(|fault| fault.message)?;
@@ -256,6 +260,7 @@ fn decode(
             world.fresh_path(),
             capacity,
             world.options.import_disk_type.unwrap_or(disk_type),
+            sha256,
         )
     };
     // A host makes the disk as large as the stream says, whatever the spec did.
@@ -269,7 +274,7 @@ fn decode(
         asked
     };
     let disk = Disk::create(&fresh, capacity, disk_type).map_err(|error| error.to_string())?;
-    let mut decoder = Decoder::new(disk);
+    let mut decoder = Decoder::new(disk).with_one_digest(sha256);
     let fed = decoder.feed(&head).and_then(|()| {
         while let Some(piece) = pieces.blocking_recv() {
             decoder.feed(&piece)?;
