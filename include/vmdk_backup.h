@@ -687,7 +687,8 @@ typedef struct vmdk_restore_options {
 /// after the call.
 #define VMDK_STAGING_FILE 2
 
-/// Everything: structure, and every block inflated.
+/// Everything: structure, and every block inflated. A restore does not inflate again what, by its
+/// recorded SHA-256, is the stream of which every block was inflated when it was backed up.
 #define VMDK_CHECK_FULL 0
 
 /// Digests, and the structure from header to end-of-stream marker, but no block is inflated.

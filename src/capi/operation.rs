@@ -34,7 +34,8 @@ pub const VMDK_STAGING_FILE: vmdk_staging = 2;
 /// How much of a stream is proven. A later version may add numbers.
 pub type vmdk_check_level = i32;
 
-/// Everything: structure, and every block inflated.
+/// Everything: structure, and every block inflated. A restore does not inflate again what, by its
+/// recorded SHA-256, is the stream of which every block was inflated when it was backed up.
 pub const VMDK_CHECK_FULL: vmdk_check_level = 0;
 /// Digests, and the structure from header to end-of-stream marker, but no block is inflated.
 pub const VMDK_CHECK_STRUCTURE: vmdk_check_level = 1;

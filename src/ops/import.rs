@@ -34,6 +34,15 @@ pub(super) struct Incoming {
     head: Bytes,
 }
 
+/// How much of a stream is to be proven that must be the one that was `recorded`: blocks that were
+/// inflated when it was recorded are proven by its SHA-256.
+pub(super) fn enough(level: Level, recorded: Option<&StreamRecord>) -> Level {
+    match recorded {
+        Some(recorded) if recorded.contents().is_some() => level.min(Level::Structure),
+        _ => level,
+    }
+}
+
 impl Incoming {
     pub(super) fn begin(
         op: &mut Operation<'_>,
@@ -88,7 +97,7 @@ impl<'a> Restore<'a> {
                     .open(&backup_id)
                     .context("open it in the service again")
             })?;
-            stream = Incoming::begin(op, source, self.level)?;
+            stream = Incoming::begin(op, source, enough(self.level, recorded))?;
             if stream.capacity != capacity {
                 break;
             }
@@ -131,13 +140,10 @@ impl<'a> Restore<'a> {
         let lease = op.lease(granted)?;
         let vm = lease.entity().clone();
         self.undo.know(op, &vm)?;
-        let facts = match self.upload(op, stream, source, &lease) {
+        let facts = match self.upload(op, stream, source, recorded, &lease) {
             Ok(facts) => facts,
             Err(error) => return Err(op.explain_lease(&lease, error)),
         };
-        if let Some(recorded) = recorded {
-            recorded.require(&facts)?;
-        }
 
         op.enter(Phase::Verify, 0)?;
         let manifest = op.run(lease.manifest());
@@ -146,6 +152,9 @@ impl<'a> Restore<'a> {
         compare_manifest(&manifest, "", &facts, &mut self.summary.notices, &log)?;
         op.settle(lease.complete())?;
         self.summary.moved(&facts);
+        if let Some(recorded) = recorded {
+            self.summary.known(recorded);
+        }
         let disk = self.only_disk(op, &vm)?;
         if disk.capacity != capacity {
             return Err(Error::new(
@@ -165,6 +174,7 @@ impl<'a> Restore<'a> {
         op: &mut Operation<'_>,
         stream: Incoming,
         source: &mut Source<'_>,
+        recorded: Option<&StreamRecord>,
         lease: &Lease,
     ) -> Result<Facts> {
         let Incoming {
@@ -186,12 +196,20 @@ impl<'a> Restore<'a> {
                 check.feed(slab.clone()).map_err(corrupt)?;
             }
             if !upload.send(slab) {
-                op.run(upload.finish())?;
-                return Err(Error::new(
-                    Kind::Connection,
-                    "the host answered before it had the whole disk",
-                )
-                .retryable());
+                let refused = op.run(upload.finish()).err().unwrap_or_else(|| {
+                    let early = "the host answered before it had the whole disk";
+                    Error::new(Kind::Connection, early).retryable()
+                });
+                if refused.kind() == Kind::Fault
+                    && let Some(recorded) = recorded
+                {
+                    // Blocks that were not inflated here may be what the host does not like.
+                    while let Some(slab) = source.next(&mut op.watch, &pool)? {
+                        check.feed(slab).map_err(corrupt)?;
+                    }
+                    recorded.require(&check.finish().map_err(corrupt)?)?;
+                }
+                return Err(refused);
             }
             let reached = check.progress().last_lba_bytes;
             percent.store(percent_of(reached, capacity), Ordering::Relaxed);
@@ -200,6 +218,9 @@ impl<'a> Restore<'a> {
         }
         // The host must not be told that it has everything before it is known to be whole.
         let facts = check.finish().map_err(corrupt)?;
+        if let Some(recorded) = recorded {
+            recorded.require(&facts)?;
+        }
         op.run(upload.finish())?;
         Ok(facts)
     }

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::service::Format;
+use crate::transport::tls::unhex;
 use crate::vmdk::Facts;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -128,6 +129,12 @@ impl StreamRecord {
             populated: facts.populated,
             content_digest: facts.content_digest.map(|digest| hex(&digest)),
         }
+    }
+
+    /// The content digest, where it is one.
+    pub fn contents(&self) -> Option<[u8; 32]> {
+        let digest = self.content_digest.as_deref().and_then(unhex)?;
+        digest.try_into().ok()
     }
 
     /// Refuses to restore a backup as what it is not.

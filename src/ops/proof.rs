@@ -1,7 +1,7 @@
 //! What a transfer must prove before anybody relies on it.
 
 use super::Summary;
-use super::metadata::hex;
+use super::metadata::{StreamRecord, hex};
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
 use crate::runtime::spawn_thread;
@@ -100,5 +100,13 @@ impl Summary {
         self.populated = facts.populated;
         self.stream_sha256 = facts.sha256;
         self.content_digest = facts.content_digest;
+    }
+
+    /// Adds what was found of the same stream when it was recorded, and was not looked for again.
+    pub(super) fn known(&mut self, recorded: &StreamRecord) {
+        if self.content_digest.is_none() {
+            self.content_digest = recorded.contents();
+            self.populated = recorded.populated;
+        }
     }
 }

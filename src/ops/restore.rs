@@ -1,6 +1,6 @@
 //! A backup comes back: as a new backing, or into the existing one in place of its disk.
 
-use super::import::{Imported, Incoming};
+use super::import::{Imported, Incoming, enough};
 use super::metadata::{Metadata, StreamRecord};
 use super::operation::Operation;
 use super::plan::agree;
@@ -123,7 +123,7 @@ impl<'a> Restore<'a> {
         }
         let recorded = metadata.as_ref().map(|metadata| &metadata.stream);
         let (mut source, recorded) = self.source(op, reader, recorded)?;
-        let stream = Incoming::begin(op, &mut source, self.level)?;
+        let stream = Incoming::begin(op, &mut source, enough(self.level, recorded))?;
         let capacity = stream.capacity;
         if let Some(recorded) = recorded {
             agree(recorded, capacity, source.length())?;

@@ -108,7 +108,8 @@ fn split_announced(text: &str) -> (Option<usize>, &str) {
     (None, text)
 }
 
-fn unhex(digits: &str) -> Option<Vec<u8>> {
+/// The bytes that hexadecimal digits tell, which colons may separate.
+pub(crate) fn unhex(digits: &str) -> Option<Vec<u8>> {
     let byte = |pair: &str| {
         let hexadecimal = pair.len() == 2 && pair.bytes().all(|b| b.is_ascii_hexdigit());
         hexadecimal.then(|| u8::from_str_radix(pair, 16).ok())?

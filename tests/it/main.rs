@@ -9,6 +9,7 @@ mod faults;
 mod fixture;
 mod floors;
 mod header;
+mod known;
 mod manifest;
 mod network;
 mod peer;
