@@ -115,10 +115,11 @@ test:
 	$(CARGO) test --workspace
 	$(if $(FEATURES),$(CARGO) test --features '$(FEATURES)' --lib vmdk::)
 
-# Programs killed at each step and at random system calls, and with each system call failing.
+# Programs killed at each step and at random system calls, and with each system call failing; and block devices.
 test-system:
 	tests/setup.sh test
 	VMDK_SYSTEM=full $(CARGO) test --test it -- system:: --nocapture --test-threads=1
+	$(CARGO) test --test it -- devices:: --ignored
 
 # Every fault at every point of every operation.
 test-faults:

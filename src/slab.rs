@@ -15,6 +15,10 @@ pub const SLAB_BYTES: usize = 1 << 20;
 /// Slabs of one stream: one being filled, one being written, the others with the stream's workers.
 pub const SLABS: usize = 8;
 
+/// Slabs begin at a multiple of this: the kernel and libc copy to and from there half again as fast as from 16 bytes
+/// beside it, where an allocator puts large buffers (measured with 1 MiB writes on Zen 4).
+const ALIGNMENT: usize = 64;
+
 /// Hands out slabs. Cloning shares them.
 #[derive(Clone)]
 pub struct SlabPool {
@@ -32,6 +36,8 @@ struct Free {
 /// A slab being filled: at most [`SLAB_BYTES`].
 pub struct Slab {
     bytes: Vec<u8>,
+    /// Where in `bytes` it begins.
+    start: usize,
     free: Arc<Free>,
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -74,8 +80,12 @@ impl SlabPool {
 
     fn slab(&self, permit: OwnedSemaphorePermit) -> Slab {
         let recycled = self.free.lock().pop();
+        let mut bytes = recycled.unwrap_or_else(|| Vec::with_capacity(ALIGNMENT + SLAB_BYTES));
+        let start = bytes.as_ptr().align_offset(ALIGNMENT).min(ALIGNMENT);
+        bytes.resize(start, 0);
         Slab {
-            bytes: recycled.unwrap_or_else(|| Vec::with_capacity(SLAB_BYTES)),
+            bytes,
+            start,
             free: self.free.clone(),
             permit: Some(permit),
         }
@@ -91,30 +101,30 @@ impl Free {
 impl Slab {
     /// Appends as much of `bytes` as there is room for, and says how much that was.
     pub fn append(&mut self, bytes: &[u8]) -> usize {
-        let taken = bytes.len().min(SLAB_BYTES - self.bytes.len());
+        let taken = bytes.len().min(SLAB_BYTES - self.as_ref().len());
         self.bytes.extend_from_slice(&bytes[..taken]);
         taken
     }
 
     /// The whole slab, to be read into; [`Slab::truncate`] says afterwards how much is meant.
     pub fn space(&mut self) -> &mut [u8] {
-        self.bytes.resize(SLAB_BYTES, 0);
-        &mut self.bytes
+        self.bytes.resize(self.start + SLAB_BYTES, 0);
+        &mut self.bytes[self.start..]
     }
 
     /// Keeps the first `length` bytes.
     pub fn truncate(&mut self, length: usize) {
-        self.bytes.truncate(length);
+        self.bytes.truncate(self.start + length);
     }
 
     /// Whether nothing is in it.
     pub fn is_empty(&self) -> bool {
-        self.bytes.is_empty()
+        self.as_ref().is_empty()
     }
 
     /// Whether nothing more fits.
     pub fn is_full(&self) -> bool {
-        self.bytes.len() == SLAB_BYTES
+        self.as_ref().len() == SLAB_BYTES
     }
 
     /// Passes the slab on; it is free again when the last clone of the result is dropped.
@@ -125,7 +135,7 @@ impl Slab {
 
 impl AsRef<[u8]> for Slab {
     fn as_ref(&self) -> &[u8] {
-        &self.bytes
+        &self.bytes[self.start..]
     }
 }
 

@@ -31,10 +31,10 @@ pub trait DiskSource: Send + Sync {
     fn next_data(&self, offset: u64) -> io::Result<Option<Range<u64>>>;
 }
 
-/// How hard to compress. The bytes of a stream depend on it and on the disk alone.
+/// How hard to compress. On one machine, the bytes of a stream depend on it and on the disk alone, not on the threads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Compression {
-    /// As fast as it goes.
+    /// As fast as it goes. With the feature `igzip` (ISA-L), machines whose processors differ may write other bytes.
     #[default]
     Fast,
     /// Some per cent smaller, for half again the time.

@@ -49,8 +49,11 @@ impl RawDisk {
         let mut disk = RawDisk::over(options.open(path)?)?;
         if disk.file.metadata()?.is_file() {
             disk.file.set_len(size)?;
-            disk.file.set_len(0)?;
-            disk.file.set_len(size)?;
+            // ext4 flushes a file that was once cut to nothing as soon as it is closed: not where nothing is to be cut.
+            if disk.size > 0 {
+                disk.file.set_len(0)?;
+                disk.file.set_len(size)?;
+            }
             disk.blank = true;
         } else if disk.size < size {
             let message = format!(

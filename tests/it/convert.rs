@@ -49,7 +49,7 @@ fn options(source: &Path, target: &Path, format: Format) -> ConvertOptions<'stat
     }
 }
 
-fn run(source: &Path, target: &Path, format: Format) -> Result<Summary, Error> {
+pub fn run(source: &Path, target: &Path, format: Format) -> Result<Summary, Error> {
     convert(options(source, target, format))
 }
 
