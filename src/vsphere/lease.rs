@@ -434,7 +434,10 @@ pub(crate) fn manifest_entry(node: &Node) -> ManifestEntry {
     };
     // The older field holds a SHA-1, the newer pair whichever was asked for.
     let digest = |algorithm: &str| {
-        text("checksum").filter(|_| node.text_at("checksumType") == Some(algorithm))
+        text("checksum").filter(|_| {
+            node.text_at("checksumType")
+                .is_some_and(|told| told.eq_ignore_ascii_case(algorithm))
+        })
     };
     ManifestEntry {
         key: text("key").unwrap_or_default(),
