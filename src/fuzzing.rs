@@ -6,7 +6,8 @@ use crate::ops;
 use crate::transport::soap::{self, Fault, Node};
 use crate::vmdk::{Descriptor, Flaw, Header};
 use crate::vsphere::content::ServiceContent;
-use crate::vsphere::lease::{self, DeviceUrl, ManifestEntry};
+use crate::vsphere::lease::{self, DeviceUrl};
+use crate::vsphere::manifest::{self, ManifestEntry};
 use crate::vsphere::property::{self, Properties};
 use crate::vsphere::{Moref, nfc, task, updates};
 use std::path::Path;
@@ -65,7 +66,7 @@ pub fn lease_error(error: Option<&Node>) -> Error {
 
 /// What a server says it moved.
 pub fn manifest_entry(entry: &Node) -> ManifestEntry {
-    lease::manifest_entry(entry)
+    manifest::entry(entry)
 }
 
 /// The URL that a lease means.

@@ -19,6 +19,10 @@ pub const SLABS: usize = 8;
 /// beside it, where an allocator puts large buffers (measured with 1 MiB writes on Zen 4).
 const ALIGNMENT: usize = 64;
 
+/// Bytes that are copied at once: glibc copies more with `rep movsb`, which is slower by a factor of ten where the target
+/// is 1 to 15 bytes ahead of the source modulo 4096 (measured on Zen 4: 3.4 against 44 GB/s).
+const PIECE: usize = 2048;
+
 /// Hands out slabs. Cloning shares them.
 #[derive(Clone)]
 pub struct SlabPool {
@@ -102,7 +106,9 @@ impl Slab {
     /// Appends as much of `bytes` as there is room for, and says how much that was.
     pub fn append(&mut self, bytes: &[u8]) -> usize {
         let taken = bytes.len().min(SLAB_BYTES - self.as_ref().len());
-        self.bytes.extend_from_slice(&bytes[..taken]);
+        for piece in bytes[..taken].chunks(PIECE) {
+            self.bytes.extend_from_slice(piece);
+        }
         taken
     }
 

@@ -7,7 +7,7 @@ use crate::log::Log;
 use crate::runtime::spawn_thread;
 use crate::vmdk::{Check, CheckOptions, Facts, Flaw, Level};
 use crate::vsphere::Session;
-use crate::vsphere::lease::ManifestEntry;
+use crate::vsphere::manifest::ManifestEntry;
 
 /// A check of a stream on its way from or to the server, with its workers on threads of the
 /// library's own.

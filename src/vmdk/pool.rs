@@ -53,6 +53,8 @@ impl Pool {
             spare: Vec::new(),
             closed: false,
             broken: false,
+            idle: 0,
+            awaited: false,
         };
         let mut pool = Pool {
             shared: Arc::new(Shared {
@@ -92,9 +94,9 @@ impl Pool {
         }
         let permit = Permit::new(slab.len(), &self.in_flight);
         if state.hash {
-            for lane in &mut state.lanes {
-                lane.push(slab, &permit);
-                self.shared.work.notify_one();
+            for at in 0..state.lanes.len() {
+                state.lanes[at].push(slab, &permit);
+                self.shared.offer(&mut state);
             }
         }
         permit
@@ -110,7 +112,7 @@ impl Pool {
             permit: Arc::clone(permit),
         });
         self.next += 1;
-        self.shared.work.notify_one();
+        self.shared.offer(&mut state);
     }
 
     /// Whether the workers found a flaw.

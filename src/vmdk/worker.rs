@@ -35,6 +35,10 @@ pub(crate) struct State {
     pub(crate) closed: bool,
     /// A worker panicked, which is a defect; nobody must wait for it.
     pub(crate) broken: bool,
+    /// Workers that wait for work and were not woken yet.
+    pub(crate) idle: usize,
+    /// The feeding thread waits until some work is done, and was not woken yet.
+    pub(crate) awaited: bool,
 }
 
 /// What the feeding thread and the workers share.
@@ -52,10 +56,26 @@ impl Shared {
     }
 
     /// Waits until some work is done.
-    pub(crate) fn wait_done<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    pub(crate) fn wait_done<'a>(&self, mut state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        state.awaited = true;
         self.done
             .wait(state)
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes a worker for new work, if one waits: a call of the kernel for each batch would be wasted.
+    pub(crate) fn offer(&self, state: &mut State) {
+        if state.idle > 0 {
+            state.idle -= 1;
+            self.work.notify_one();
+        }
+    }
+
+    /// Wakes the feeding thread, if it waits.
+    fn tell_done(&self, state: &mut State) {
+        if std::mem::take(&mut state.awaited) {
+            self.done.notify_one();
+        }
     }
 }
 
@@ -89,19 +109,18 @@ pub(crate) fn work(shared: &Shared) {
             for (slab, permit) in slabs.drain(..) {
                 hasher.update(&slab);
                 drop((slab, permit));
-                // Locked, so that the feeder is not between its look at the bytes in flight and its wait.
-                drop(shared.lock());
-                shared.done.notify_one();
+                shared.tell_done(&mut shared.lock());
             }
             state = shared.lock();
             state.lanes[at].end(hasher);
-            shared.done.notify_one();
+            shared.tell_done(&mut state);
         } else if let Some(batch) = state.batches.pop_front() {
             state = inflate(shared, state, batch, &mut inflater);
-            shared.done.notify_one();
+            shared.tell_done(&mut state);
         } else if state.closed {
             return;
         } else {
+            state.idle += 1;
             state = shared
                 .work
                 .wait(state)

@@ -5,6 +5,7 @@
 //! [`Lease::complete`], [`Lease::abort`], or an abort by drop.
 
 use super::cleanup::Cleanup;
+use super::manifest::{self, ManifestEntry};
 use super::{Moref, Session, property};
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::Level;
@@ -36,21 +37,6 @@ pub struct DeviceUrl {
     pub thumbprint: String,
     /// Whether the device is a disk.
     pub disk: bool,
-}
-
-/// What the server says it sent or received for one disk.
-#[derive(Clone, Debug, Default)]
-pub struct ManifestEntry {
-    /// The device.
-    pub key: String,
-    /// SHA-1 of the stream in hexadecimal, where the server computed one.
-    pub sha1: Option<String>,
-    /// SHA-256 of the stream in hexadecimal, where the server computed one.
-    pub sha256: Option<String>,
-    /// The stream's length in bytes; 0 where the server does not say.
-    pub size: u64,
-    /// The disk's size in bytes, where given.
-    pub capacity: Option<u64>,
 }
 
 /// A lease that is ready.
@@ -128,7 +114,8 @@ impl Granted {
             urls,
         } = Info::read(&info).with_context(|| format!("lease {moref}"))?;
         if session.content().about.offers_sha256() {
-            ask_for_sha256(&session, &moref, &urls)
+            let disks = urls.iter().filter(|url| url.disk);
+            manifest::ask_for_sha256(&session, &moref, disks.map(|url| url.key.as_str()))
                 .await
                 .with_context(|| format!("lease {moref}"))?;
         }
@@ -228,21 +215,7 @@ impl Lease {
     /// # Errors
     /// Those of the request, but that the server does not know it.
     pub fn manifest(&self) -> impl Future<Output = Result<Vec<ManifestEntry>>> + Send + 'static {
-        let (session, moref) = (self.session.clone(), self.moref.clone());
-        async move {
-            let answer = session
-                .call_idempotent(&moref, "HttpNfcLeaseGetManifest", Vec::new())
-                .await;
-            match answer {
-                Ok(answer) => Ok(answer
-                    .children_named("returnval")
-                    .filter(|entry| is_disk(entry))
-                    .map(manifest_entry)
-                    .collect()),
-                Err(error) if error.kind() == Kind::Unsupported => Ok(Vec::new()),
-                Err(error) => Err(error.context(format_args!("manifest of lease {moref}"))),
-            }
-        }
+        manifest::read(self.session.clone(), self.moref.clone())
     }
 
     /// Tells the server that all is well, once, and waits until the lease is done.
@@ -289,28 +262,6 @@ impl Drop for Lease {
         if !self.over {
             abort_later(&self.cleanup, &self.session, &self.moref);
         }
-    }
-}
-
-/// Has the server digest the disks with SHA-256, which is to be said before the first byte moves:
-/// otherwise it takes their SHA-1.
-async fn ask_for_sha256(session: &Session, moref: &Moref, urls: &[DeviceUrl]) -> Result<()> {
-    let disks = urls.iter().filter(|url| url.disk).map(|url| {
-        Element::new("deviceUrlsToChecksumTypes")
-            .with_text("key", &url.key)
-            .with_text("value", "sha256")
-    });
-    let answer = session
-        .call_idempotent(
-            moref,
-            "HttpNfcLeaseSetManifestChecksumType",
-            disks.collect(),
-        )
-        .await;
-    match answer {
-        // The manifest will say less then, and so will the notice about it.
-        Err(error) if error.kind() != Kind::Unsupported => Err(error),
-        _ => Ok(()),
     }
 }
 
@@ -422,28 +373,6 @@ fn device_url(node: &Node) -> DeviceUrl {
 }
 
 /// Leases carry other files, too (NVRAM). Servers that do not say have nothing but disks.
-fn is_disk(node: &Node) -> bool {
+pub(super) fn is_disk(node: &Node) -> bool {
     node.child("disk").is_none() || node.flag_at("disk")
-}
-
-pub(crate) fn manifest_entry(node: &Node) -> ManifestEntry {
-    let text = |name: &str| {
-        node.text_at(name)
-            .filter(|text| !text.is_empty())
-            .map(str::to_owned)
-    };
-    // The older field holds a SHA-1, the newer pair whichever was asked for.
-    let digest = |algorithm: &str| {
-        text("checksum").filter(|_| {
-            node.text_at("checksumType")
-                .is_some_and(|told| told.eq_ignore_ascii_case(algorithm))
-        })
-    };
-    ManifestEntry {
-        key: text("key").unwrap_or_default(),
-        sha1: text("sha1").or_else(|| digest("sha1")),
-        sha256: digest("sha256"),
-        size: node.parse_at("size").unwrap_or(0),
-        capacity: node.parse_at("capacity"),
-    }
 }

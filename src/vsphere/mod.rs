@@ -11,6 +11,7 @@ pub mod fault;
 pub mod lease;
 mod login;
 pub mod machine;
+pub mod manifest;
 pub mod nfc;
 pub mod placement;
 pub mod property;
