@@ -1,34 +1,22 @@
 //! What was inflated when it was backed up is known by its SHA-256 when it is restored.
 
 use crate::fixture::{Kept, Memory, Scene};
+use crate::jobs::{self, level};
 use sha2::{Digest, Sha256};
 use vmdk_backup::error::{Error, Kind};
-use vmdk_backup::ops::{
-    BackupOptions, Common, RestoreOptions, Summary, backup_volume, restore_backup,
-};
+use vmdk_backup::ops::{Common, Summary};
 use vmdk_backup::vmdk::Level;
 use vsphere_sim::Options;
 
-fn backed_up(level: Level) -> (Scene, Memory, Summary) {
+fn backed_up(closely: Level) -> (Scene, Memory, Summary) {
     let scene = Scene::new(Options::default());
     let service = Memory::default();
-    let options = BackupOptions {
-        backup_id: "b".into(),
-        common: Common {
-            level: Some(level),
-            ..Common::default()
-        },
-    };
-    let made = backup_volume(&scene.client(), &service, &scene.volume(), options).unwrap();
+    let made = jobs::backup(&scene, &service, "b", level(closely)).unwrap();
     (scene, service, made)
 }
 
 fn restore(scene: &Scene, service: &Memory) -> Result<Summary, Error> {
-    let options = RestoreOptions {
-        backup_id: "b".into(),
-        ..RestoreOptions::default()
-    };
-    restore_backup(&scene.client(), service, &scene.volume(), options)
+    jobs::restore(scene, service, &scene.volume(), Common::default())
 }
 
 /// Damages a block, of which the record knows nothing.

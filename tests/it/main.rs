@@ -10,6 +10,7 @@ mod faults;
 mod fixture;
 mod floors;
 mod header;
+mod jobs;
 mod known;
 mod largest;
 mod manifest;

@@ -1,10 +1,9 @@
 //! What a server says of the bytes it sent or took is held against those that were seen here.
 
 use crate::fixture::{Memory, Scene};
+use crate::jobs::{self, level};
 use vmdk_backup::error::Error;
-use vmdk_backup::ops::{
-    BackupOptions, Common, RestoreOptions, Summary, backup_volume, restore_backup,
-};
+use vmdk_backup::ops::{Common, Summary};
 use vmdk_backup::vmdk::Level;
 use vmdk_backup::volume::Volume;
 use vsphere_sim::{DataTrouble, Fault, Options, Trouble};
@@ -24,30 +23,19 @@ fn of_api(version: &str) -> (Scene, Memory) {
 
 /// Nothing within the stream is looked at: what is noticed then, the manifest tells.
 fn blind() -> Common<'static> {
-    Common {
-        level: Some(Level::Digest),
-        ..Common::default()
-    }
+    level(Level::Digest)
 }
 
 fn backup(scene: &Scene, service: &Memory, id: &str) -> Result<Summary, Error> {
-    let options = BackupOptions {
-        backup_id: id.into(),
-        common: blind(),
-    };
-    backup_volume(&scene.client(), service, &scene.volume(), options)
+    jobs::backup(scene, service, id, blind())
 }
 
 fn restore(scene: &Scene, service: &Memory) -> Result<Summary, Error> {
-    let options = RestoreOptions {
-        backup_id: "b".into(),
-        common: blind(),
-    };
     let volume = Volume {
         name: "brought-back".into(),
         ..Volume::default()
     };
-    restore_backup(&scene.client(), service, &volume, options)
+    jobs::restore(scene, service, &volume, blind())
 }
 
 fn asked(scene: &Scene) -> usize {

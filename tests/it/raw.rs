@@ -1,13 +1,11 @@
 //! Services that keep raw disks, and backups of other tools: vSphere gets and gives streams all the same.
 
 use crate::fixture::{MIB, Memory, Scene, same, sha256};
+use crate::jobs::{backup, restore};
 use std::path::Path;
 use std::process::Command;
 use vmdk_backup::error::{Error, Kind};
-use vmdk_backup::ops::{
-    BackupOptions, Common, RestoreOptions, Summary, VerifyOptions, backup_volume, restore_backup,
-    verify_backup,
-};
+use vmdk_backup::ops::{Common, Summary, VerifyOptions, verify_backup};
 use vmdk_backup::service::{BackupService, Directory, Format, Staging};
 use vmdk_backup::volume::Volume;
 use vsphere_sim::{DataTrouble, Options, Trouble};
@@ -17,31 +15,6 @@ fn common(format: Format) -> Common<'static> {
         format,
         ..Common::default()
     }
-}
-
-fn backup(
-    scene: &Scene,
-    service: &dyn BackupService,
-    common: Common<'_>,
-) -> Result<Summary, Error> {
-    let options = BackupOptions {
-        backup_id: "b".into(),
-        common,
-    };
-    backup_volume(&scene.client(), service, &scene.volume(), options)
-}
-
-fn restore(
-    scene: &Scene,
-    service: &dyn BackupService,
-    volume: &Volume,
-    common: Common<'_>,
-) -> Result<Summary, Error> {
-    let options = RestoreOptions {
-        backup_id: "b".into(),
-        common,
-    };
-    restore_backup(&scene.client(), service, volume, options)
 }
 
 fn verify(service: &dyn BackupService) -> Result<Summary, Error> {
@@ -68,7 +41,7 @@ fn spoil(path: &Path, at: u64) {
 fn a_volume_leaves_vsphere_as_a_raw_disk_and_comes_back() {
     let scene = Scene::new(Options::default());
     let service = Directory::new(scene.dir.path()).unwrap();
-    let made = backup(&scene, &service, common(Format::Raw)).unwrap();
+    let made = backup(&scene, &service, "b", common(Format::Raw)).unwrap();
     let disk = scene.dir.path().join("b/disk.raw");
     assert_eq!(sha256(&disk), sha256(&scene.raw));
     assert_eq!(
@@ -94,7 +67,7 @@ fn a_broken_export_of_a_raw_disk_begins_again() {
     for trouble in [DataTrouble::Close, DataTrouble::Flip] {
         scene.sim.faults().on_export(1, Trouble::Data(MIB, trouble));
     }
-    backup(&scene, &service, common(Format::Raw)).unwrap();
+    backup(&scene, &service, "b", common(Format::Raw)).unwrap();
     assert_eq!(
         sha256(&scene.dir.path().join("b/disk.raw")),
         sha256(&scene.raw)
@@ -105,7 +78,7 @@ fn a_broken_export_of_a_raw_disk_begins_again() {
 fn a_raw_disk_that_was_changed_is_corrupt() {
     let scene = Scene::new(Options::default());
     let service = Directory::new(scene.dir.path()).unwrap();
-    backup(&scene, &service, common(Format::Raw)).unwrap();
+    backup(&scene, &service, "b", common(Format::Raw)).unwrap();
     let disk = scene.dir.path().join("b/disk.raw");
     let state = scene.state();
     for at in [0, 5 * MIB, 40 * MIB] {
@@ -123,7 +96,7 @@ fn a_raw_disk_that_was_changed_is_corrupt() {
 fn a_backup_is_restored_as_what_it_is() {
     let scene = Scene::new(Options::default());
     let service = Directory::new(scene.dir.path()).unwrap();
-    backup(&scene, &service, common(Format::Raw)).unwrap();
+    backup(&scene, &service, "b", common(Format::Raw)).unwrap();
     let error = restore(&scene, &service, &scene.volume(), common(Format::Stream)).unwrap_err();
     assert_eq!(error.kind(), Kind::InvalidArgument, "{error}");
 }
@@ -133,7 +106,7 @@ fn a_service_without_raw_disks_is_refused_before_anything_is_made() {
     let scene = Scene::new(Options::default());
     let service = Memory::default();
     let state = scene.state();
-    let error = backup(&scene, &service, common(Format::Raw)).unwrap_err();
+    let error = backup(&scene, &service, "b", common(Format::Raw)).unwrap_err();
     assert_eq!(error.kind(), Kind::Unsupported, "{error}");
     assert_eq!(service.aborted.get(), 1);
     assert_eq!(scene.state(), state);

@@ -1,22 +1,19 @@
 //! What recovery makes of what operations leave.
 
 use crate::fixture::{MIB, Memory, Scene};
+use crate::jobs;
 use std::path::PathBuf;
 use std::time::Duration;
 use vmdk_backup::client::Client;
 use vmdk_backup::ops::{
-    BackupOptions, Outcome, RecoverOptions, Recovered, RestoreOptions, backup_volume, recover,
-    restore_backup,
+    BackupOptions, Common, Outcome, RecoverOptions, Recovered, RestoreOptions, backup_volume,
+    recover, restore_backup,
 };
 use vmdk_backup::volume::Volume;
 use vsphere_sim::{Fault, Options, Trouble};
 
 fn backup(scene: &Scene, service: &Memory) {
-    let options = BackupOptions {
-        backup_id: "b".into(),
-        ..BackupOptions::default()
-    };
-    backup_volume(&scene.client(), service, &scene.volume(), options).unwrap();
+    jobs::backup(scene, service, "b", Common::default()).unwrap();
 }
 
 fn restore(

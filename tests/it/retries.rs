@@ -1,14 +1,13 @@
 //! What fails in passing is tried again, and ends as if nothing had been.
 
 use crate::fixture::{MIB, Memory, Scene};
+use crate::jobs::{backup, restore};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 use vmdk_backup::cancel::Cancel;
-use vmdk_backup::error::{Error, Kind};
-use vmdk_backup::ops::{
-    BackupOptions, Common, RestoreOptions, Summary, backup_volume, restore_backup,
-};
+use vmdk_backup::error::Kind;
+use vmdk_backup::ops::{BackupOptions, Common, backup_volume};
 use vmdk_backup::service::Staging;
 use vmdk_backup::volume::Volume;
 use vsphere_sim::{At, DataTrouble, Fault, Gate, Options, Rule, Trouble};
@@ -20,27 +19,6 @@ fn staged(staging: Staging) -> Common<'static> {
         staging: Some(staging),
         ..Common::default()
     }
-}
-
-fn backup(scene: &Scene, service: &Memory, id: &str, common: Common<'_>) -> Result<Summary, Error> {
-    let options = BackupOptions {
-        backup_id: id.into(),
-        common,
-    };
-    backup_volume(&scene.client(), service, &scene.volume(), options)
-}
-
-fn restore(
-    scene: &Scene,
-    service: &Memory,
-    volume: &Volume,
-    common: Common<'_>,
-) -> Result<Summary, Error> {
-    let options = RestoreOptions {
-        backup_id: "b".into(),
-        common,
-    };
-    restore_backup(&scene.client(), service, volume, options)
 }
 
 /// A scene with its volume's backup `b` in the service.

@@ -1,8 +1,9 @@
 //! Backups are proven where they are kept.
 
 use crate::fixture::{Memory, Scene};
+use crate::jobs::{backup, level};
 use vmdk_backup::error::{Kind, Phase};
-use vmdk_backup::ops::{BackupOptions, Common, VerifyOptions, backup_volume, verify_backup};
+use vmdk_backup::ops::{VerifyOptions, verify_backup};
 use vmdk_backup::service::Directory;
 use vmdk_backup::vmdk::Level;
 use vsphere_sim::Options;
@@ -14,17 +15,15 @@ fn named(id: &str) -> VerifyOptions<'static> {
     }
 }
 
-fn backed_up(level: Level) -> Memory {
-    let scene = Scene::new(Options::default());
+fn backed_up(closely: Level) -> Memory {
     let service = Memory::default();
-    let options = BackupOptions {
-        backup_id: "b".into(),
-        common: Common {
-            level: Some(level),
-            ..Common::default()
-        },
-    };
-    backup_volume(&scene.client(), &service, &scene.volume(), options).unwrap();
+    backup(
+        &Scene::new(Options::default()),
+        &service,
+        "b",
+        level(closely),
+    )
+    .unwrap();
     service
 }
 

@@ -96,7 +96,7 @@ impl Disk {
     }
 
     /// Writes all of `bytes` at `offset`; a write that leaves the disk is an error and writes nothing.
-    pub fn write_at(&mut self, bytes: &[u8], offset: u64) -> io::Result<()> {
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.file.write_at(bytes, offset)
     }
 
@@ -186,7 +186,7 @@ impl Disk {
 
     /// A new disk at `path` with the same contents.
     pub fn copy_to(&self, path: &Path, disk_type: DiskType) -> io::Result<Disk> {
-        let mut copy = Disk::create(path, self.capacity(), disk_type)?;
+        let copy = Disk::create(path, self.capacity(), disk_type)?;
         let copied = self.each_written(|bytes, offset| copy.write_at(bytes, offset));
         if let Err(error) = copied {
             copy.delete()?;
@@ -288,8 +288,7 @@ mod tests {
     #[test]
     fn the_hash_is_that_of_the_raw_image() {
         let folder = folder();
-        let mut disk =
-            Disk::create(&folder.path().join("d"), 3 * MIB + 512, DiskType::Thin).unwrap();
+        let disk = Disk::create(&folder.path().join("d"), 3 * MIB + 512, DiskType::Thin).unwrap();
         disk.write_at(b"in the middle", MIB + 3).unwrap();
         let raw = folder.path().join("raw");
         disk.save_raw(&raw).unwrap();
@@ -331,7 +330,7 @@ mod tests {
     #[test]
     fn a_copy_has_the_contents_and_its_own_type_and_cid() {
         let folder = folder();
-        let mut disk = Disk::create(&folder.path().join("a"), 5 * MIB, DiskType::Thin).unwrap();
+        let disk = Disk::create(&folder.path().join("a"), 5 * MIB, DiskType::Thin).unwrap();
         disk.write_at(&[3; 70_000], 2 * MIB - 5).unwrap();
         let copy = disk
             .copy_to(&folder.path().join("b"), DiskType::Thick)

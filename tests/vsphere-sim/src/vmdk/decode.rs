@@ -1,10 +1,10 @@
 //! Reads a stream as an ESX host imports it: strictly, in one pass, ignoring the tables and trusting the grains' own places.
 
-use libdeflater::{Decompressor, adler32};
 use sha1::Sha1;
 use sha2::{Digest, Sha256};
 
 use super::header::Header;
+use super::place::{Packed, Placing};
 use super::{
     END_OF_STREAM, FOOTER, GRAIN, GRAIN_DIRECTORY, GRAIN_TABLE, PROGRESS, SECTOR, TABLE_ENTRIES,
 };
@@ -48,12 +48,10 @@ enum State {
 
 /// Takes a stream piece by piece and puts it on a disk.
 pub struct Decoder {
-    disk: Disk,
+    placing: Placing,
     state: State,
     /// What was fed and could not be used yet; never more than a grain.
     pending: Vec<u8>,
-    codec: Decompressor,
-    grain: Vec<u8>,
     size: u64,
     sha1: Option<Sha1>,
     sha256: Option<Sha256>,
@@ -65,11 +63,9 @@ pub struct Decoder {
 impl Decoder {
     pub fn new(disk: Disk) -> Decoder {
         Decoder {
-            disk,
+            placing: Placing::new(disk),
             state: State::Header,
             pending: Vec::new(),
-            codec: Decompressor::new(),
-            grain: vec![0; GRAIN as usize + 1],
             size: 0,
             sha1: Some(Sha1::new()),
             sha256: Some(Sha256::new()),
@@ -100,6 +96,8 @@ impl Decoder {
         }
         while !bytes.is_empty() {
             if let Err(why) = self.step(&mut bytes) {
+                // What is wrong with a grain came before that.
+                let why = self.placing.settle().err().unwrap_or(why);
                 self.state = State::Failed(why.clone());
                 return Err(why);
             }
@@ -109,10 +107,13 @@ impl Decoder {
 
     /// Ends the stream.
     pub fn finish(self) -> Result<(Disk, StreamFacts), String> {
+        let (mut disk, placed) = self.placing.end();
         match self.state {
-            State::End => {}
             State::Failed(why) => return Err(why),
+            // What is wrong with a grain came before the end that is missing.
+            State::End => placed?,
             _ => {
+                placed?;
                 return Err(
                     "Unexpected end of file: the sparse VMDK has no end-of-stream marker"
                         .to_owned(),
@@ -129,18 +130,17 @@ impl Decoder {
                 .sha256
                 .map(|sha256| hex(&sha256.finalize()))
                 .unwrap_or_default(),
-            capacity: self.disk.capacity(),
+            capacity: disk.capacity(),
             populated: self.populated,
             in_order: self.in_order,
         };
-        let mut disk = self.disk;
         disk.renew_cid();
         Ok((disk, facts))
     }
 
     /// Gives the disk back, with whatever has been written to it.
     pub fn into_disk(self) -> Disk {
-        self.disk
+        self.placing.end().0
     }
 
     /// Bytes taken so far.
@@ -172,7 +172,13 @@ impl Decoder {
             State::Grain { lba, size } => {
                 let framed = (GRAIN_MARKER + size).next_multiple_of(SECTOR as usize);
                 if let Some(framed) = self.gather(bytes, framed) {
-                    self.grain(lba, &framed[GRAIN_MARKER..GRAIN_MARKER + size])?;
+                    self.populated += GRAIN.min(self.placing.capacity() - lba * SECTOR);
+                    self.placing.put(Packed {
+                        lba,
+                        framed,
+                        start: GRAIN_MARKER,
+                        size,
+                    })?;
                     self.state = State::Marker;
                 }
             }
@@ -201,15 +207,15 @@ impl Decoder {
             .try_into()
             .map_err(|_| "Not a supported disk format".to_owned())?;
         let header = Header::parse(sector)?;
-        if header.capacity != self.disk.capacity() / SECTOR {
+        if header.capacity != self.placing.capacity() / SECTOR {
             return Err(format!(
                 "Disk size mismatch: the sparse VMDK has {} sectors, the virtual disk {}",
                 header.capacity,
-                self.disk.capacity() / SECTOR
+                self.placing.capacity() / SECTOR
             ));
         }
         // An upload may be the second one to the same disk; nothing of the first may show.
-        self.disk.clear().map_err(|error| error.to_string())?;
+        self.placing.begin().map_err(|error| error.to_string())?;
         self.skip((header.overhead - 1) * SECTOR);
         Ok(())
     }
@@ -231,7 +237,7 @@ impl Decoder {
         if size != 0 {
             return self.begin_grain(value, size, sector);
         }
-        let tables = self.disk.capacity().div_ceil(GRAIN * TABLE_ENTRIES);
+        let tables = self.placing.capacity().div_ceil(GRAIN * TABLE_ENTRIES);
         let payload = match kind {
             END_OF_STREAM | PROGRESS => 0,
             GRAIN_TABLE => TABLE_ENTRIES * 4 / SECTOR,
@@ -253,7 +259,7 @@ impl Decoder {
     }
 
     fn begin_grain(&mut self, lba: u64, size: u32, sector: Vec<u8>) -> Result<(), String> {
-        if !lba.is_multiple_of(GRAIN / SECTOR) || lba >= self.disk.capacity() / SECTOR {
+        if !lba.is_multiple_of(GRAIN / SECTOR) || lba >= self.placing.capacity() / SECTOR {
             return Err(format!(
                 "invalid sparse VMDK: grain at sector {lba} is not on the disk"
             ));
@@ -270,28 +276,8 @@ impl Decoder {
             size: size as usize,
         };
         self.pending = sector;
+        self.pending.reserve_exact(size as usize);
         // A grain that fits its first sector must not wait for bytes that need not come.
         self.step(&mut [].as_slice())
-    }
-
-    fn grain(&mut self, lba: u64, packed: &[u8]) -> Result<(), String> {
-        let offset = lba * SECTOR;
-        let on_disk = GRAIN.min(self.disk.capacity() - offset);
-        let inflated = self.codec.zlib_decompress(packed, &mut self.grain);
-        // Some writers end the last grain at the capacity, most fill it up with zeros: hosts take both. What comes after
-        // the end of the zlib stream is not its check sum.
-        let whole = inflated.is_ok_and(|length| {
-            let sum = adler32(&self.grain[..length]).to_be_bytes();
-            packed.ends_with(&sum) && [GRAIN, on_disk].contains(&(length as u64))
-        });
-        if !whole {
-            return Err(format!(
-                "invalid sparse VMDK: grain at sector {lba} does not inflate to a grain"
-            ));
-        }
-        self.populated += on_disk;
-        self.disk
-            .write_at(&self.grain[..on_disk as usize], offset)
-            .map_err(|error| error.to_string())
     }
 }

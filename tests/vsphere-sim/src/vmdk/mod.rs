@@ -5,6 +5,7 @@ mod decode;
 mod encode;
 mod header;
 mod pipeline;
+mod place;
 #[cfg(test)]
 mod tests;
 

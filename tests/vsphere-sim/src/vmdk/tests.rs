@@ -33,7 +33,7 @@ impl Bench {
 
     /// A disk with compressible and random data here and there, in its first and its last sector, and holes between.
     fn disk(&self, capacity: u64) -> Disk {
-        let mut disk = self.empty("disk", capacity);
+        let disk = self.empty("disk", capacity);
         let mut seed = 1u64;
         for place in
             [0, 1, 30, 31, 32, 33, 50, 99].map(|part| capacity / 100 * part / SECTOR * SECTOR)
@@ -240,7 +240,7 @@ fn the_front_layout_decodes_to_the_disk() {
 #[test]
 fn the_facts_hash_the_stream_and_count_its_grains() {
     let bench = Bench::new();
-    let mut disk = bench.empty("disk", 10 * GRAIN + SECTOR);
+    let disk = bench.empty("disk", 10 * GRAIN + SECTOR);
     disk.write_at(b"grain 2", 2 * GRAIN).unwrap();
     disk.write_at(b"the last sector", 10 * GRAIN).unwrap();
     let stream = stream(&disk, &EncodeOptions::default());
@@ -260,7 +260,7 @@ fn the_facts_hash_the_stream_and_count_its_grains() {
 #[test]
 fn a_huge_empty_disk_exports_without_being_read() {
     let bench = Bench::new();
-    let mut disk = bench.empty("disk", 62 << 40);
+    let disk = bench.empty("disk", 62 << 40);
     disk.write_at(b"far out", 61 << 40).unwrap();
     let stream = stream(&disk, &EncodeOptions::default());
     assert!(stream.len() < 10 << 20, "{} bytes", stream.len());
@@ -304,7 +304,7 @@ const FIRST: usize = GRAIN as usize;
 #[test]
 fn grains_out_of_order_are_taken_and_told() {
     let bench = Bench::new();
-    let mut disk = bench.empty("disk", 2 * GRAIN);
+    let disk = bench.empty("disk", 2 * GRAIN);
     disk.write_at(b"first", 0).unwrap();
     disk.write_at(b"second", GRAIN).unwrap();
     let mut stream = stream(
@@ -328,7 +328,7 @@ fn grains_out_of_order_are_taken_and_told() {
 #[test]
 fn the_last_grain_is_filled_up_with_zeros() {
     let bench = Bench::new();
-    let mut disk = bench.empty("disk", 16 * GRAIN + SECTOR);
+    let disk = bench.empty("disk", 16 * GRAIN + SECTOR);
     disk.write_at(&[1; 16 * GRAIN as usize + SECTOR as usize], 0)
         .unwrap();
     let options = EncodeOptions {
@@ -357,10 +357,10 @@ fn the_last_grain_is_filled_up_with_zeros() {
 #[test]
 fn a_second_upload_replaces_the_first() {
     let bench = Bench::new();
-    let mut disk = bench.empty("disk", 2 * GRAIN);
+    let disk = bench.empty("disk", 2 * GRAIN);
     disk.write_at(b"second", GRAIN).unwrap();
     let stream = stream(&disk, &EncodeOptions::default());
-    let mut used = bench.empty("used", 2 * GRAIN);
+    let used = bench.empty("used", 2 * GRAIN);
     used.write_at(b"first", 0).unwrap();
     let (back, _) = take(used, &stream, 4096).unwrap();
     assert_eq!(

@@ -5,7 +5,7 @@ use super::*;
 /// The error for an export of a disk of two grains after `change` was done to it.
 fn refusal(change: impl FnOnce(&mut Vec<u8>)) -> String {
     let bench = Bench::new();
-    let mut disk = bench.empty("disk", 2 * GRAIN);
+    let disk = bench.empty("disk", 2 * GRAIN);
     disk.write_at(b"first", 0).unwrap();
     disk.write_at(b"second", GRAIN).unwrap();
     let mut stream = stream(
