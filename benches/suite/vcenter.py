@@ -64,6 +64,11 @@ class Site:
         with urllib.request.urlopen(url, context=trust) as answer:
             return answer.read().decode()
 
+    def cpu(self):
+        """Processor seconds of the simulator so far."""
+        fields = open(f"/proc/{self.program.pid}/stat").read().rsplit(")", 1)[1].split()
+        return sum(int(ticks) for ticks in fields[11:13]) / os.sysconf("SC_CLK_TCK")
+
     def fresh(self, word):
         """A name that was not there before."""
         self.count += 1
