@@ -7,17 +7,20 @@
 //! locked; a partial directory without a lock was left by a process that died, and the next backup
 //! removes it.
 
+mod partial;
+
 use super::{BackupReader, BackupRequest, BackupService, BackupWriter, Format};
 use crate::error::{Error, Kind, Result};
 use crate::file::FileWriter;
 use crate::vmdk::{DiskSource, RawDisk};
 use bytes::Bytes;
 use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, FlockArg, OFlag, RenameFlags, renameat2};
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use nix::fcntl::{AT_FDCWD, Flock, OFlag, RenameFlags, renameat2};
+use partial::Partial;
+use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
-use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The stream, in a backup's directory.
@@ -29,18 +32,11 @@ const RAW: &str = "disk.raw";
 /// The metadata, beside the stream.
 const METADATA: &str = "metadata.json";
 
-/// What the name of a backup that is being written ends with.
-const PARTIAL: &str = ".partial";
-
 /// The longest backup id: what file systems take.
 const LONGEST_ID: usize = 255;
 
 /// Longer metadata is none.
 const LONGEST_METADATA: u64 = 1 << 20;
-
-/// How often a partial directory is made anew when a sweep of another process took it for a
-/// leftover between its making and its locking.
-const ATTEMPTS: usize = 16;
 
 /// Keeps each backup in a directory of its own. Any number of processes may share the directory.
 pub struct Directory {
@@ -86,81 +82,18 @@ impl Directory {
         }
         Ok(self.path.join(id))
     }
-
-    /// Makes a partial directory with a locked, empty data file in it.
-    fn begin(&self) -> Result<(Partial, Flock<File>)> {
-        for _ in 0..ATTEMPTS {
-            let mut random = [0; 8];
-            getrandom::fill(&mut random)
-                .map_err(|e| Error::new(Kind::Io, format!("get random bytes: {e}")))?;
-            let name = format!(".{:016x}{PARTIAL}", u64::from_ne_bytes(random));
-            let path = self.path.join(name);
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Ok(()) => {}
-                Err(e) if e.kind() == ErrorKind::AlreadyExists => continue,
-                Err(e) => return Err(failed("make", &path, &e)),
-            }
-            let partial = Partial { path };
-            if let Some(lock) = partial.claim()? {
-                return Ok((partial, lock));
-            }
-        }
-        Err(Error::new(
-            Kind::Io,
-            format!("cannot begin a backup in {}", self.path.display()),
-        ))
-    }
-
-    /// Removes what processes that died left behind. What cannot be removed disturbs nobody.
-    fn sweep(&self) {
-        let Ok(entries) = fs::read_dir(&self.path) else {
-            return;
-        };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Some(name) = name.to_str() else { continue };
-            if is_partial(name) {
-                sweep_one(&entry.path());
-            }
-        }
-    }
-}
-
-/// Whether a partial directory of ours is called so.
-fn is_partial(name: &str) -> bool {
-    name.strip_prefix('.')
-        .and_then(|name| name.strip_suffix(PARTIAL))
-        .is_some_and(|random| {
-            random.len() == 16 && random.bytes().all(|byte| byte.is_ascii_hexdigit())
-        })
-}
-
-fn sweep_one(partial: &Path) {
-    let data = File::options().write(true).open(partial.join(DATA));
-    let gone = match data {
-        Ok(file) => match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            // Removed under the lock, so that nobody claims it meanwhile.
-            Ok(_lock) => fs::remove_dir_all(partial),
-            Err(_) => Ok(()),
-        },
-        // Just made, or never got further: only an empty directory can be removed by this.
-        Err(e) if e.kind() == ErrorKind::NotFound => fs::remove_dir(partial),
-        Err(e) => Err(e),
-    };
-    // The next sweep tries again.
-    let _ = gone;
 }
 
 impl BackupService for Directory {
     fn create<'a>(&'a self, request: &BackupRequest<'_>) -> Result<Box<dyn BackupWriter + 'a>> {
         let path = self.backup(request.backup_id)?;
-        self.sweep();
+        partial::sweep(&self.path);
         match fs::symlink_metadata(&path) {
             Ok(_) => return Err(exists(&path)),
             Err(e) if e.kind() == ErrorKind::NotFound => {}
             Err(e) => return Err(failed("look for", &path, &e)),
         }
-        let (partial, lock) = self.begin()?;
+        let (partial, lock) = Partial::new(&self.path)?;
         let data = partial.path.join(DATA);
         let file = lock.try_clone().map_err(|e| failed("open", &data, &e))?;
         Ok(Box::new(DirectoryWriter {
@@ -190,47 +123,6 @@ impl BackupService for Directory {
             Kind::NotFound,
             format!("there is no backup at {}", path.display()),
         ))
-    }
-}
-
-/// The directory of a backup that is none yet; dropping it removes it.
-struct Partial {
-    path: PathBuf,
-}
-
-impl Partial {
-    /// The directory is a backup now, and stays.
-    fn keep(mut self) {
-        self.path = PathBuf::new();
-    }
-
-    /// Makes and locks the data file; `None` when a sweep was quicker.
-    fn claim(&self) -> Result<Option<Flock<File>>> {
-        let path = self.path.join(DATA);
-        let file = match new_file(&path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(failed("make", &path, &e)),
-        };
-        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
-            Err((_, e)) => return Err(failed("lock", &path, &e.into())),
-        };
-        let ours = lock.metadata().map_err(|e| failed("look at", &path, &e))?;
-        match fs::metadata(&path) {
-            Ok(named) if named.ino() == ours.ino() && named.dev() == ours.dev() => Ok(Some(lock)),
-            _ => Ok(None),
-        }
-    }
-}
-
-impl Drop for Partial {
-    fn drop(&mut self) {
-        if !self.path.as_os_str().is_empty() {
-            // Where this fails, a later sweep succeeds: the lock goes with this process at the latest.
-            let _ = fs::remove_dir_all(&self.path);
-        }
     }
 }
 
@@ -395,14 +287,6 @@ fn open_regular(path: &Path) -> Result<Option<(File, u64)>> {
         ));
     }
     Ok(Some((file, kind.len())))
-}
-
-fn new_file(path: &Path) -> std::io::Result<File> {
-    OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
 }
 
 fn sync(file: &File, path: &Path) -> Result<()> {

@@ -8,6 +8,7 @@ pub(crate) mod content;
 pub mod device;
 mod endpoint;
 pub mod fault;
+mod folder;
 pub mod lease;
 mod login;
 pub mod machine;

@@ -3,9 +3,8 @@
 use super::backing::{self, Backing};
 use super::device::Disk;
 use super::property::Properties;
-use super::{Moref, Session, property, virtual_disk};
+use super::{Moref, Session, folder, property, virtual_disk};
 use crate::error::{Context, Error, Kind, Result};
-use crate::transport::soap::Element;
 use crate::volume::Placement;
 
 /// A place for a virtual machine.
@@ -92,7 +91,7 @@ pub async fn choose(session: Session, placement: Placement, needed: u64) -> Resu
         .moref("vmFolder")
         .ok_or_else(|| no_vm_folder(&datacenter))?;
     let folder = match &placement.folder {
-        Some(path) => folder(&session, vm_folder, path).await?,
+        Some(path) => folder::within(&session, vm_folder, path).await?,
         None => vm_folder,
     };
     Ok(Site {
@@ -149,7 +148,7 @@ pub async fn beside(session: Session, backing: Backing, disk: Disk, needed: u64)
 /// # Errors
 /// [`Kind::Exists`] when something in the site's folder bears `name` already.
 pub async fn require_vacant(session: Session, site: &Site, name: &str) -> Result<()> {
-    match child(&session, &site.folder, name).await? {
+    match folder::child(&session, &site.folder, name).await? {
         None => Ok(()),
         Some(found) => Err(Error::new(
             Kind::Exists,
@@ -366,62 +365,4 @@ async fn pool(session: &Session, compute: &Compute, wanted: Option<&str>) -> Res
     }
     let pools = property::below(session, &compute.moref, "ResourcePool", &["name"]).await?;
     only(pools, wanted, "resource pool").map(|(moref, _)| moref)
-}
-
-/// Goes down `path` from the VM folder, making what is missing.
-async fn folder(session: &Session, vm_folder: Moref, path: &str) -> Result<Moref> {
-    let mut at = vm_folder;
-    for name in path.split('/').filter(|name| !name.is_empty()) {
-        at = match child_folder(session, &at, name).await? {
-            Some(folder) => folder,
-            None => make_folder(session, &at, name)
-                .await
-                .with_context(|| format!("create folder {name:?} of {path:?}"))?,
-        };
-    }
-    Ok(at)
-}
-
-async fn make_folder(session: &Session, parent: &Moref, name: &str) -> Result<Moref> {
-    let arguments = vec![Element::new("name").text(name)];
-    let made = session.call_idempotent(parent, "CreateFolder", arguments);
-    match made.await {
-        Ok(answer) => super::returned(&answer),
-        // Somebody else was faster, or the answer was lost: that folder is as good.
-        Err(error) if error.kind() == Kind::Exists => {
-            child_folder(session, parent, name).await?.ok_or(error)
-        }
-        Err(error) => Err(error),
-    }
-}
-
-async fn child_folder(session: &Session, parent: &Moref, name: &str) -> Result<Option<Moref>> {
-    match child(session, parent, name).await? {
-        Some(found) if found.kind == "Folder" => Ok(Some(found)),
-        Some(found) => Err(Error::new(
-            Kind::Exists,
-            format!("{name:?} is a {}, not a folder", found.kind),
-        )),
-        None => Ok(None),
-    }
-}
-
-async fn child(session: &Session, parent: &Moref, name: &str) -> Result<Option<Moref>> {
-    let index = session
-        .content()
-        .search_index
-        .clone()
-        .ok_or_else(|| Error::new(Kind::Unsupported, "the server has no search index"))?;
-    let answer = session
-        .call_idempotent(
-            &index,
-            "FindChild",
-            vec![
-                Element::moref("entity", parent),
-                Element::new("name").text(name),
-            ],
-        )
-        .await
-        .with_context(|| format!("look up {name:?} in {parent}"))?;
-    Ok(answer.child("returnval").and_then(Moref::from_node))
 }

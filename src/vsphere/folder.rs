@@ -1,0 +1,64 @@
+//! Folders of the inventory.
+
+use super::{Moref, Session};
+use crate::error::{Context, Error, Kind, Result};
+use crate::transport::soap::Element;
+
+/// Goes down `path` from the VM folder, making what is missing.
+pub(super) async fn within(session: &Session, vm_folder: Moref, path: &str) -> Result<Moref> {
+    let mut at = vm_folder;
+    for name in path.split('/').filter(|name| !name.is_empty()) {
+        at = match child_folder(session, &at, name).await? {
+            Some(folder) => folder,
+            None => make_folder(session, &at, name)
+                .await
+                .with_context(|| format!("create folder {name:?} of {path:?}"))?,
+        };
+    }
+    Ok(at)
+}
+
+async fn make_folder(session: &Session, parent: &Moref, name: &str) -> Result<Moref> {
+    let arguments = vec![Element::new("name").text(name)];
+    let made = session.call_idempotent(parent, "CreateFolder", arguments);
+    match made.await {
+        Ok(answer) => super::returned(&answer),
+        // Somebody else was faster, or the answer was lost: that folder is as good.
+        Err(error) if error.kind() == Kind::Exists => {
+            child_folder(session, parent, name).await?.ok_or(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn child_folder(session: &Session, parent: &Moref, name: &str) -> Result<Option<Moref>> {
+    match child(session, parent, name).await? {
+        Some(found) if found.kind == "Folder" => Ok(Some(found)),
+        Some(found) => Err(Error::new(
+            Kind::Exists,
+            format!("{name:?} is a {}, not a folder", found.kind),
+        )),
+        None => Ok(None),
+    }
+}
+
+/// What is called `name` right below `parent`.
+pub(super) async fn child(session: &Session, parent: &Moref, name: &str) -> Result<Option<Moref>> {
+    let index = session
+        .content()
+        .search_index
+        .clone()
+        .ok_or_else(|| Error::new(Kind::Unsupported, "the server has no search index"))?;
+    let answer = session
+        .call_idempotent(
+            &index,
+            "FindChild",
+            vec![
+                Element::moref("entity", parent),
+                Element::new("name").text(name),
+            ],
+        )
+        .await
+        .with_context(|| format!("look up {name:?} in {parent}"))?;
+    Ok(answer.child("returnval").and_then(Moref::from_node))
+}
