@@ -10,12 +10,15 @@ use super::status::vmdk_status;
 use super::summary::vmdk_summary;
 use super::text::{self, LONGEST_NAME, LONGEST_PATH, handle, unknown};
 use super::volume::{self, vmdk_volume};
+use crate::client::Client;
 use crate::error::{Error, Kind, Result};
-use crate::ops::{self, BackupOptions, Common, Progress, RestoreOptions};
-use crate::service::Staging;
+use crate::ops::{self, BackupOptions, Common, Progress, RestoreOptions, Summary};
+use crate::service::{BackupService, Staging};
 use crate::vmdk::Level;
+use crate::volume::Volume;
 use std::cell::Cell;
 use std::ffi::{c_char, c_void};
+use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -140,31 +143,21 @@ pub unsafe extern "C" fn vmdk_backup_volume(
     volume: *const vmdk_volume,
     options: *const vmdk_backup_options,
     summary_out: *mut vmdk_summary,
-    error_out: Option<&mut std::mem::MaybeUninit<*mut vmdk_error>>,
+    error_out: Option<&mut MaybeUninit<*mut vmdk_error>>,
 ) -> vmdk_status {
-    guard(error_out, || {
-        let client = handle(client, "client")?.client()?;
-        let service = handle(service, "service")?.service();
-        let returned = Cell::new(0);
-        // SAFETY: the header asks for structures of the size they say, whose strings and functions
-        // are valid during the call.
-        let (volume, request, summary) = unsafe {
-            let summary = Output::new(summary_out)?;
-            let options: vmdk_backup_options = sized::read(options)?;
-            (volume::read(volume)?, options.request(), summary)
-        };
-        // SAFETY: the same.
-        let (backup_id, common) = unsafe { request.convert(&returned) }?;
-        let done = ops::backup_volume(
-            client,
-            service,
-            &volume,
-            BackupOptions { backup_id, common },
+    // SAFETY: what the header asks for is what this does.
+    unsafe {
+        run(
+            (client, service, volume),
+            options,
+            summary_out,
+            error_out,
+            |client, service, volume, backup_id, common| {
+                let options = BackupOptions { backup_id, common };
+                ops::backup_volume(client, service, volume, options)
+            },
         )
-        .map_err(|error| with_progress_value(error, returned.get()))?;
-        summary.write(&done.into());
-        Ok(())
-    })
+    }
 }
 
 /// Restores a backup from a service. Where the volume has a backing, the restored disk takes the
@@ -186,28 +179,52 @@ pub unsafe extern "C" fn vmdk_restore_backup(
     volume: *const vmdk_volume,
     options: *const vmdk_restore_options,
     summary_out: *mut vmdk_summary,
-    error_out: Option<&mut std::mem::MaybeUninit<*mut vmdk_error>>,
+    error_out: Option<&mut MaybeUninit<*mut vmdk_error>>,
+) -> vmdk_status {
+    // SAFETY: what the header asks for is what this does.
+    unsafe {
+        run(
+            (client, service, volume),
+            options,
+            summary_out,
+            error_out,
+            |client, service, volume, backup_id, common| {
+                let options = RestoreOptions { backup_id, common };
+                ops::restore_backup(client, service, volume, options)
+            },
+        )
+    }
+}
+
+/// One of the two, from C and back.
+///
+/// # Safety
+/// As the header asks: structures are of the size they say, whose strings and functions are valid during the call.
+unsafe fn run<O: Asking>(
+    (client, service, volume): (
+        Option<&vmdk_client>,
+        Option<&vmdk_service>,
+        *const vmdk_volume,
+    ),
+    options: *const O,
+    summary_out: *mut vmdk_summary,
+    error_out: Option<&mut MaybeUninit<*mut vmdk_error>>,
+    operation: impl FnOnce(&Client, &dyn BackupService, &Volume, String, Common<'_>) -> Result<Summary>,
 ) -> vmdk_status {
     guard(error_out, || {
         let client = handle(client, "client")?.client()?;
         let service = handle(service, "service")?.service();
         let returned = Cell::new(0);
-        // SAFETY: the header asks for structures of the size they say, whose strings and functions
-        // are valid during the call.
+        // SAFETY: the caller's promise.
         let (volume, request, summary) = unsafe {
             let summary = Output::new(summary_out)?;
-            let options: vmdk_restore_options = sized::read(options)?;
+            let options = sized::read(options)?;
             (volume::read(volume)?, options.request(), summary)
         };
         // SAFETY: the same.
         let (backup_id, common) = unsafe { request.convert(&returned) }?;
-        let done = ops::restore_backup(
-            client,
-            service,
-            &volume,
-            RestoreOptions { backup_id, common },
-        )
-        .map_err(|error| with_progress_value(error, returned.get()))?;
+        let done = operation(client, service, &volume, backup_id, common)
+            .map_err(|error| with_progress_value(error, returned.get()))?;
         summary.write(&done.into());
         Ok(())
     })
@@ -227,65 +244,46 @@ struct Request {
     format: vmdk_format,
 }
 
-impl vmdk_backup_options {
-    fn request(self) -> Request {
-        let vmdk_backup_options {
-            struct_size: _,
-            backup_id,
-            temp_dir,
-            staging,
-            stall_timeout_ms,
-            progress,
-            progress_user_data,
-            cancel,
-            deadline_ms,
-            check_level,
-            format,
-        } = self;
-        Request {
-            backup_id,
-            temp_dir,
-            staging,
-            stall_timeout_ms,
-            progress,
-            progress_user_data,
-            cancel,
-            deadline_ms,
-            check_level,
-            format,
-        }
-    }
+/// Options that make a request.
+trait Asking: Growing {
+    fn request(self) -> Request;
 }
 
-impl vmdk_restore_options {
-    fn request(self) -> Request {
-        let vmdk_restore_options {
-            struct_size: _,
-            backup_id,
-            temp_dir,
-            staging,
-            stall_timeout_ms,
-            progress,
-            progress_user_data,
-            cancel,
-            deadline_ms,
-            check_level,
-            format,
-        } = self;
-        Request {
-            backup_id,
-            temp_dir,
-            staging,
-            stall_timeout_ms,
-            progress,
-            progress_user_data,
-            cancel,
-            deadline_ms,
-            check_level,
-            format,
+macro_rules! asking {
+    ($($options:ident),*) => {$(
+        impl Asking for $options {
+            fn request(self) -> Request {
+                let $options {
+                    struct_size: _,
+                    backup_id,
+                    temp_dir,
+                    staging,
+                    stall_timeout_ms,
+                    progress,
+                    progress_user_data,
+                    cancel,
+                    deadline_ms,
+                    check_level,
+                    format,
+                } = self;
+                Request {
+                    backup_id,
+                    temp_dir,
+                    staging,
+                    stall_timeout_ms,
+                    progress,
+                    progress_user_data,
+                    cancel,
+                    deadline_ms,
+                    check_level,
+                    format,
+                }
+            }
         }
-    }
+    )*};
 }
+
+asking!(vmdk_backup_options, vmdk_restore_options);
 
 impl Request {
     /// The backup's id and the options; what the progress callback returns is kept in `returned`.
