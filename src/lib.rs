@@ -45,10 +45,10 @@
 //! Refuse what cannot work → open the backup, read the header → import into a temporary virtual
 //! machine that carries the operation's tag → proven: stream, metadata, manifest → converted or
 //! extended where the result is not what was asked. Blocks that were inflated when the stream was
-//! backed up are not inflated again: its recorded SHA-256 shows that it is that stream. Without a backing, the temporary machine
-//! becomes it in one step. With one, the disk is detached, moved beside the old one, and one
-//! atomic reconfiguration takes the old disk out and puts the new one in; what the backing then
-//! shows decides what is deleted. Whatever was made is noted before it is made, and taken away
+//! backed up are not inflated again: its recorded SHA-256 shows that it is that stream. Without a
+//! backing, the temporary machine becomes it in one step. With one, the disk is detached, moved
+//! beside the old one, and one atomic reconfiguration takes the old disk out and puts the new one
+//! in; what the backing then shows decides what is deleted. Whatever was made is noted before it is made, and taken away
 //! again, newest first, when anything fails; [`ops::recover()`] does the same for a process that died,
 //! from its journal and from the tags on the server.
 

@@ -12,24 +12,25 @@ use vmdk_backup::transport::tls::{Fingerprint, Trust};
 use vmdk_backup::volume::Volume;
 use vsphere_sim::{DataTrouble, Options, Trouble, VolumeSpec};
 
-struct Attempt<'a> {
-    scene: &'a Scene,
+struct Attempt {
+    scene: Scene,
     client: Client,
-    service: &'a Memory,
+    service: Memory,
     volume: Volume,
     staging: Staging,
     temp_dir: PathBuf,
 }
 
-impl<'a> Attempt<'a> {
-    fn new(scene: &'a Scene, service: &'a Memory) -> Self {
+impl Attempt {
+    fn new() -> Attempt {
+        let scene = Scene::new(Options::default());
         let temp_dir = scene.dir.path().join("temporary");
         std::fs::create_dir_all(&temp_dir).unwrap();
         Attempt {
-            scene,
             client: scene.impatient_client(),
-            service,
             volume: scene.volume(),
+            scene,
+            service: Memory::default(),
             staging: Staging::Stream,
             temp_dir,
         }
@@ -48,7 +49,7 @@ impl<'a> Attempt<'a> {
             backup_id: id.into(),
             common: self.common(),
         };
-        backup_volume(&self.client, self.service, &self.volume, options)
+        backup_volume(&self.client, &self.service, &self.volume, options)
     }
 
     fn restore(&self, id: &str) -> Result<Summary, Error> {
@@ -56,7 +57,7 @@ impl<'a> Attempt<'a> {
             backup_id: id.into(),
             common: self.common(),
         };
-        restore_backup(&self.client, self.service, &self.volume, options)
+        restore_backup(&self.client, &self.service, &self.volume, options)
     }
 
     /// Runs `operation`, which must fail as `kind` and change nothing.
@@ -121,9 +122,7 @@ fn a_pin_of_either_kind_is_enough() {
 
 #[test]
 fn an_unknown_backing_is_not_found() {
-    let scene = Scene::new(Options::default());
-    let service = Memory::default();
-    let mut attempt = Attempt::new(&scene, &service);
+    let mut attempt = Attempt::new();
     attempt.volume = Volume {
         moref: Some("vm-4711".into()),
         ..Volume::default()
@@ -138,26 +137,20 @@ fn an_unknown_backing_is_not_found() {
 
 #[test]
 fn an_unknown_backup_is_not_found() {
-    let scene = Scene::new(Options::default());
-    let service = Memory::default();
-    let attempt = Attempt::new(&scene, &service);
+    let attempt = Attempt::new();
     attempt.refused(Kind::NotFound, "there is none", |a| a.restore("b"));
 }
 
 #[test]
 fn a_backup_id_that_is_taken_is_exists() {
-    let scene = Scene::new(Options::default());
-    let service = Memory::default();
-    let attempt = Attempt::new(&scene, &service);
+    let attempt = Attempt::new();
     attempt.backup("b").unwrap();
     attempt.refused(Kind::Exists, "there is one", |a| a.backup("b"));
 }
 
 #[test]
 fn a_backup_id_is_no_path() {
-    let scene = Scene::new(Options::default());
-    let service = Memory::default();
-    let attempt = Attempt::new(&scene, &service);
+    let attempt = Attempt::new();
     for id in ["", "../b", "a/b", ".b", "a b", &"x".repeat(256)] {
         attempt.refused(Kind::InvalidArgument, "backup id", |a| a.backup(id));
         attempt.refused(Kind::InvalidArgument, "backup id", |a| a.restore(id));
@@ -166,13 +159,11 @@ fn a_backup_id_is_no_path() {
 
 #[test]
 fn a_backing_without_a_disk_is_not_found() {
-    let scene = Scene::new(Options::default());
-    let service = Memory::default();
-    let mut attempt = Attempt::new(&scene, &service);
+    let mut attempt = Attempt::new();
     let spec = VolumeSpec::new("diskless", MIB);
-    let vm = scene.sim.add_volume(&spec).unwrap();
-    let key = scene.sim.vm(&vm).unwrap().disks[0].key;
-    scene.sim.remove_disk(&vm, key).unwrap();
+    let vm = attempt.scene.sim.add_volume(&spec).unwrap();
+    let key = attempt.scene.sim.vm(&vm).unwrap().disks[0].key;
+    attempt.scene.sim.remove_disk(&vm, key).unwrap();
     attempt.volume = Volume {
         moref: Some(vm),
         ..Volume::default()
@@ -182,11 +173,13 @@ fn a_backing_without_a_disk_is_not_found() {
 
 #[test]
 fn two_disks_need_a_choice() {
-    let scene = Scene::new(Options::default());
-    let service = Memory::default();
-    let mut attempt = Attempt::new(&scene, &service);
+    let mut attempt = Attempt::new();
     let spec = VolumeSpec::new("second", 2 * MIB);
-    let second = scene.sim.add_disk(&scene.vm, &spec).unwrap();
+    let second = attempt
+        .scene
+        .sim
+        .add_disk(&attempt.scene.vm, &spec)
+        .unwrap();
     attempt.refused(Kind::InvalidArgument, "2 disks", |a| a.backup("b"));
     attempt.volume.disk_key = Some(second);
     assert_eq!(attempt.backup("second").unwrap().capacity, 2 * MIB);
@@ -196,30 +189,32 @@ fn two_disks_need_a_choice() {
 
 #[test]
 fn snapshots_forbid_a_restore_and_are_named() {
-    let scene = Scene::new(Options::default());
-    let service = Memory::default();
-    let attempt = Attempt::new(&scene, &service);
+    let attempt = Attempt::new();
     attempt.backup("b").unwrap();
-    scene.sim.add_snapshot(&scene.vm, "before-upgrade").unwrap();
+    attempt
+        .scene
+        .sim
+        .add_snapshot(&attempt.scene.vm, "before-upgrade")
+        .unwrap();
     attempt.refused(Kind::InvalidState, "before-upgrade", |a| a.restore("b"));
 }
 
 #[test]
 fn a_running_backing_is_refused() {
-    let scene = Scene::new(Options::default());
-    let service = Memory::default();
-    let attempt = Attempt::new(&scene, &service);
+    let attempt = Attempt::new();
     attempt.backup("b").unwrap();
-    scene.sim.set_power(&scene.vm, true).unwrap();
+    attempt
+        .scene
+        .sim
+        .set_power(&attempt.scene.vm, true)
+        .unwrap();
     attempt.refused(Kind::InvalidState, "poweredOn", |a| a.backup("c"));
     attempt.refused(Kind::InvalidState, "poweredOn", |a| a.restore("b"));
 }
 
 #[test]
 fn a_smaller_volume_is_refused() {
-    let scene = Scene::new(Options::default());
-    let service = Memory::default();
-    let mut attempt = Attempt::new(&scene, &service);
+    let mut attempt = Attempt::new();
     attempt.backup("b").unwrap();
     attempt.volume = Volume {
         name: "smaller".into(),
@@ -229,7 +224,7 @@ fn a_smaller_volume_is_refused() {
     attempt.refused(Kind::InvalidArgument, "only 8388608", |a| a.restore("b"));
     let small = VolumeSpec::new("small", 8 * MIB);
     attempt.volume = Volume {
-        moref: Some(scene.sim.add_volume(&small).unwrap()),
+        moref: Some(attempt.scene.sim.add_volume(&small).unwrap()),
         ..Volume::default()
     };
     attempt.refused(Kind::InvalidArgument, "only 8388608", |a| a.restore("b"));
@@ -237,15 +232,13 @@ fn a_smaller_volume_is_refused() {
 
 #[test]
 fn a_name_that_is_another_ones_is_exists() {
-    let scene = Scene::new(Options::default());
-    let service = Memory::default();
-    let mut attempt = Attempt::new(&scene, &service);
+    let mut attempt = Attempt::new();
     attempt.backup("b").unwrap();
     let spec = VolumeSpec {
         extra_config: vec![("cinder.volume.id".into(), VOLUME_ID.into())],
         ..VolumeSpec::new("taken", 8 * MIB)
     };
-    scene.sim.add_volume(&spec).unwrap();
+    attempt.scene.sim.add_volume(&spec).unwrap();
     attempt.volume = Volume {
         name: "taken".into(),
         id: Some("3f2504e0-4f89-41d3-9a0c-0305e82c3355".into()),
@@ -256,11 +249,9 @@ fn a_name_that_is_another_ones_is_exists() {
 
 #[test]
 fn a_spoiled_backup_is_corrupt_before_the_old_disk_is_touched() {
-    let scene = Scene::new(Options::default());
-    let service = Memory::default();
-    let mut attempt = Attempt::new(&scene, &service);
+    let mut attempt = Attempt::new();
     attempt.backup("b").unwrap();
-    let good = service.kept.borrow()["b"].clone();
+    let good = attempt.service.kept.borrow()["b"].clone();
     let length = good.stream.len();
     type Spoil = Box<dyn Fn(&mut Vec<u8>)>;
     let spoils: [(&str, Spoil); 6] = [
@@ -282,7 +273,7 @@ fn a_spoiled_backup_is_corrupt_before_the_old_disk_is_touched() {
         for (name, spoil) in &spoils {
             // With and without metadata: the stream alone gives it away, too.
             for metadata in [true, false] {
-                service.spoil("b", |kept| {
+                attempt.service.spoil("b", |kept| {
                     *kept = good.clone();
                     spoil(&mut kept.stream);
                     if !metadata {
@@ -298,15 +289,13 @@ fn a_spoiled_backup_is_corrupt_before_the_old_disk_is_touched() {
 
 #[test]
 fn metadata_of_another_stream_is_corrupt() {
-    let scene = Scene::new(Options::default());
-    let service = Memory::default();
-    let attempt = Attempt::new(&scene, &service);
+    let attempt = Attempt::new();
     attempt.backup("b").unwrap();
     let digest = |text: &str| -> String {
         let json: serde_json::Value = serde_json::from_str(text).unwrap();
         json["stream"]["sha256"].as_str().unwrap().to_owned()
     };
-    service.spoil("b", |kept| {
+    attempt.service.spoil("b", |kept| {
         let text = kept.metadata.take().unwrap();
         kept.metadata = Some(text.replace(&digest(&text), &"0".repeat(64)));
     });
@@ -315,28 +304,26 @@ fn metadata_of_another_stream_is_corrupt() {
 
 #[test]
 fn a_service_that_fails_at_any_call_ends_the_operation_cleanly() {
-    let scene = Scene::new(Options::default());
-    let service = Memory::default();
-    let mut attempt = Attempt::new(&scene, &service);
+    let mut attempt = Attempt::new();
     for staging in [Staging::Stream, Staging::File] {
         attempt.staging = staging;
-        service.calls.set(0);
-        service.fail_at.set(0);
+        attempt.service.calls.set(0);
+        attempt.service.fail_at.set(0);
         let id = format!("good-{staging:?}");
         attempt.backup(&id).unwrap();
-        let calls = service.calls.get();
+        let calls = attempt.service.calls.get();
         assert!(calls >= 4, "create, write, set_metadata, commit");
         for call in 1..=calls {
-            service.calls.set(0);
-            service.fail_at.set(call);
+            attempt.service.calls.set(0);
+            attempt.service.fail_at.set(call);
             attempt.refused(Kind::Service, "failed on purpose", |a| a.backup("b"));
         }
-        service.calls.set(0);
-        service.fail_at.set(0);
+        attempt.service.calls.set(0);
+        attempt.service.fail_at.set(0);
         attempt.restore(&id).unwrap();
-        for call in 1..=service.calls.get() {
-            service.calls.set(0);
-            service.fail_at.set(call);
+        for call in 1..=attempt.service.calls.get() {
+            attempt.service.calls.set(0);
+            attempt.service.fail_at.set(call);
             attempt.refused(Kind::Service, "failed on purpose", |a| a.restore(&id));
         }
     }
@@ -344,9 +331,7 @@ fn a_service_that_fails_at_any_call_ends_the_operation_cleanly() {
 
 #[test]
 fn a_temporary_directory_that_is_missing_or_full_is_said_so() {
-    let scene = Scene::new(Options::default());
-    let service = Memory::default();
-    let mut attempt = Attempt::new(&scene, &service);
+    let mut attempt = Attempt::new();
     attempt.staging = Staging::File;
     attempt.backup("b").unwrap();
     attempt.temp_dir = "/nowhere/at/all".into();
@@ -360,9 +345,7 @@ fn a_temporary_directory_that_is_missing_or_full_is_said_so() {
 
 #[test]
 fn a_stream_that_breaks_between_server_and_library_is_no_backup_and_no_restore() {
-    let scene = Scene::new(Options::default());
-    let service = Memory::default();
-    let mut attempt = Attempt::new(&scene, &service);
+    let mut attempt = Attempt::new();
     let length = attempt.backup("b").unwrap().stream_length;
     for staging in [Staging::Stream, Staging::File] {
         attempt.staging = staging;
@@ -378,9 +361,10 @@ fn a_stream_that_breaks_between_server_and_library_is_no_backup_and_no_restore()
                     // The last byte of the end marker's padding: nothing there means anything.
                     continue;
                 }
-                let state = scene.state();
-                scene.sim.faults().clear();
-                scene
+                let state = attempt.scene.state();
+                attempt.scene.sim.faults().clear();
+                attempt
+                    .scene
                     .sim
                     .faults()
                     .on_export(1, Trouble::Data(at, trouble.clone()));
@@ -389,23 +373,24 @@ fn a_stream_that_breaks_between_server_and_library_is_no_backup_and_no_restore()
                     kinds.contains(&error.kind()),
                     "{trouble:?} at {at}: {error}"
                 );
-                assert_eq!(scene.state(), state, "{trouble:?} at {at}");
-                assert!(!service.kept.borrow().contains_key("c"));
+                assert_eq!(attempt.scene.state(), state, "{trouble:?} at {at}");
+                assert!(!attempt.service.kept.borrow().contains_key("c"));
             }
             for trouble in [DataTrouble::Close, DataTrouble::Reset, DataTrouble::Flip] {
                 if at == length - 1 && matches!(trouble, DataTrouble::Flip) {
                     continue;
                 }
-                let state = scene.state();
-                scene.sim.faults().clear();
-                scene
+                let state = attempt.scene.state();
+                attempt.scene.sim.faults().clear();
+                attempt
+                    .scene
                     .sim
                     .faults()
                     .on_import(1, Trouble::Data(at, trouble.clone()));
                 let error = attempt.restore("b").expect_err("the fault fires");
                 println!("import, {trouble:?} at {at}: {error}");
                 assert!(error.left_behind().is_empty(), "{error}");
-                assert_eq!(scene.state(), state, "{trouble:?} at {at}: {error}");
+                assert_eq!(attempt.scene.state(), state, "{trouble:?} at {at}: {error}");
             }
         }
     }
