@@ -33,6 +33,10 @@ fn kinds(point: &Point) -> Vec<Kind> {
         Fault::Truncated | Fault::Html => vec![Kind::Fault],
         // The address of a lease that is over is not found, either.
         Fault::Status(404) => vec![Kind::NotFound, Kind::Connection],
+        // Nobody reads the disk that is sent meanwhile: its reset may come before the status does.
+        Fault::Status(status) if matches!(point.place, Place::Import(_)) => {
+            vec![of_status(status), Kind::Connection]
+        }
         Fault::Status(status) | Fault::StatusAfter(status) => vec![of_status(status)],
         Fault::Held => vec![],
         Fault::LoseSession => vec![Kind::Connection, Kind::Auth, Kind::NotFound],
