@@ -43,7 +43,7 @@ lib: $(BUILT)/libvmdk_backup.so $(BUILT)/install/libvmdk_backup.a
 # shared object cannot be unloaded: threads and thread-local destructors outlive a dlclose().
 $(BUILT)/libvmdk_backup.so $(BUILT)/libvmdk_backup.a &: $(SOURCES)
 	$(CARGO) rustc --lib --profile $(PROFILE) --features '$(FEATURES)' --crate-type cdylib,staticlib -- \
-	    -C link-arg=-Wl,-soname,$(SONAME) -C link-arg=-Wl,-z,nodelete
+	    --cfg c_library -C link-arg=-Wl,-soname,$(SONAME) -C link-arg=-Wl,-z,nodelete
 	touch $(BUILT)/libvmdk_backup.so $(BUILT)/libvmdk_backup.a
 
 # As Rust makes it, the archive has tens of thousands of global symbols that could clash with

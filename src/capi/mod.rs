@@ -1,5 +1,5 @@
-//! The C face: every `extern "C"` and every raw pointer of the library, and every unsafe block but
-//! those that call the compressor in C (`vmdk/igzip.rs`, behind a feature).
+//! The C face: every `extern "C"` and every raw pointer of the library, the allocator that it has where it is not part of
+//! a Rust program, and every unsafe block but those that call the compressor in C (`vmdk/igzip.rs`, behind a feature).
 //!
 //! The public documentation here is the text of `include/vmdk_backup.h`, written for C: NULL, not
 //! `None`. Each exported body guards, converts, calls one Rust function and converts back.
@@ -10,6 +10,8 @@
     reason = "the header's contract says what C callers must keep to"
 )]
 
+#[cfg(any(c_library, test))]
+mod allocator;
 mod callbacks;
 mod cancel;
 mod client;
