@@ -152,8 +152,8 @@ fn send(target: Target, mut outgoing: Outgoing) {
 fn export(disk: &Disk, size: (u64, u64), outgoing: &mut Outgoing) -> io::Result<StreamFacts> {
     let shared = outgoing.shared.clone();
     if let Some(kept) = shared.kept.find(disk) {
-        kept.play(&mut |bytes| outgoing.write(bytes))?;
-        return Ok(kept.facts.clone());
+        outgoing.repeat(&kept.stream)?;
+        return Ok(kept.facts);
     }
     let wanted = shared.read().options.keep_exports;
     let mut keeping = Keeping::begin(wanted, disk)?;
@@ -161,7 +161,7 @@ fn export(disk: &Disk, size: (u64, u64), outgoing: &mut Outgoing) -> io::Result<
         let mut both = |bytes: &[u8]| keeping.write(bytes).and_then(|()| sink(bytes));
         vmdk::encode(disk, &EncodeOptions::default(), &mut both)
     })?;
-    keeping.end(&shared.kept, disk, &facts);
+    keeping.end(&shared.kept, disk, facts.clone())?;
     Ok(facts)
 }
 
@@ -216,17 +216,32 @@ impl Outgoing {
         Ok(())
     }
 
+    /// Sends a stream that is in memory already; where nothing is to go wrong with it, as it lies there.
+    fn repeat(&mut self, stream: &Bytes) -> io::Result<()> {
+        if !self.data.is_empty() {
+            return self.write(stream);
+        }
+        for start in (0..stream.len()).step_by(PIECE) {
+            self.pass(stream.slice(start..stream.len().min(start + PIECE)))?;
+        }
+        Ok(())
+    }
+
     fn flush(&mut self) -> io::Result<()> {
+        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE));
+        self.pass(piece.into())
+    }
+
+    fn pass(&mut self, piece: Bytes) -> io::Result<()> {
         if *self.ended.borrow() {
             return Err(stopped("the lease has ended"));
         }
-        if self.buffer.is_empty() {
+        if piece.is_empty() {
             return Ok(());
         }
-        let piece = std::mem::replace(&mut self.buffer, Vec::with_capacity(PIECE));
         self.sent += piece.len() as u64;
         self.sender
-            .blocking_send(Ok(piece.into()))
+            .blocking_send(Ok(piece))
             .map_err(|_| stopped("the client has gone"))?;
         self.keep_pace();
         Ok(())

@@ -3,26 +3,26 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use memmap2::Mmap;
 
 use crate::disk::Disk;
 use crate::vmdk::StreamFacts;
-
-/// Bytes read in one piece.
-const PIECE: usize = 256 << 10;
 
 /// Equal for a disk whose contents are the same.
 type Key = (PathBuf, u32, u64);
 
 /// The streams of disks, in files without a name.
 #[derive(Default)]
-pub struct KeptExports(Mutex<HashMap<Key, Arc<Kept>>>);
+pub struct KeptExports(Mutex<HashMap<Key, Kept>>);
 
-/// A stream.
+/// A stream, as it was sent and as it is sent again: without being copied.
+#[derive(Clone)]
 pub struct Kept {
-    file: File,
+    pub stream: Bytes,
     pub facts: StreamFacts,
 }
 
@@ -31,32 +31,16 @@ fn key(disk: &Disk) -> Key {
 }
 
 impl KeptExports {
-    pub fn find(&self, disk: &Disk) -> Option<Arc<Kept>> {
+    pub fn find(&self, disk: &Disk) -> Option<Kept> {
         let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.get(&key(disk)).cloned()
     }
 
     /// Keeps a stream for the next export, and no longer those of disks that are gone.
-    pub fn keep(&self, disk: &Disk, file: File, facts: StreamFacts) {
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.retain(|(path, ..), _| path.exists());
-        kept.insert(key(disk), Arc::new(Kept { file, facts }));
-    }
-}
-
-impl Kept {
-    pub fn play(&self, sink: &mut impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-        let mut buffer = vec![0; PIECE];
-        let mut at = 0;
-        while at < self.facts.size {
-            let read = self.file.read_at(&mut buffer, at)?;
-            if read == 0 {
-                return Err(io::Error::other("a kept stream is cut short"));
-            }
-            sink(&buffer[..read])?;
-            at += read as u64;
-        }
-        Ok(())
+    pub fn keep(&self, disk: &Disk, kept: Kept) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.retain(|(path, ..), _| path.exists());
+        all.insert(key(disk), kept);
     }
 }
 
@@ -73,9 +57,11 @@ impl Keeping {
         self.0.as_mut().map_or(Ok(()), |file| file.write_all(bytes))
     }
 
-    pub fn end(self, exports: &KeptExports, disk: &Disk, facts: &StreamFacts) {
-        if let Some(file) = self.0 {
-            exports.keep(disk, file, facts.clone());
-        }
+    pub fn end(self, exports: &KeptExports, disk: &Disk, facts: StreamFacts) -> io::Result<()> {
+        let Some(file) = self.0 else { return Ok(()) };
+        // SAFETY: the file has no name and is not written to from here on.
+        let stream = Bytes::from_owner(unsafe { Mmap::map(&file)? });
+        exports.keep(disk, Kept { stream, facts });
+        Ok(())
     }
 }
