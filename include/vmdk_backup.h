@@ -291,7 +291,8 @@ typedef struct vmdk_client_options {
     const char *pin;
     /// Non-zero: no certificate is checked. Whoever stands between can read and change everything.
     uint32_t insecure;
-    /// Non-zero: "http://" is permitted in server. Password and disks then travel in clear.
+    /// Non-zero: "http://" is permitted in server, and in the URLs that the server gives for disks.
+    /// Password, session and disks then travel in clear.
     uint32_t allow_plain_http;
     /// Until a connection stands, in milliseconds; 0 = 30 seconds.
     uint32_t connect_timeout_ms;

@@ -29,7 +29,8 @@ pub struct ConnectOptions {
     pub keepalive_interval: Option<Duration>,
     /// The proxy's URL; `None` = no proxy. The environment is not looked at.
     pub proxy: Option<String>,
-    /// Permits `http://` in `server`: credentials and disks then travel in clear.
+    /// Permits `http://` in `server`, and in the URLs that the server gives for disks: credentials
+    /// and disks then travel in clear.
     pub allow_plain_http: bool,
     /// What is done about failures that pass.
     pub retries: Retries,

@@ -1,7 +1,7 @@
 //! What the fuzzers call: the readers of words that come from a server, a service or a dead process, and that no caller
 //! of the library reaches without one. Compiled for fuzzing only.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::ops;
 use crate::transport::soap::{self, Fault, Node};
 use crate::vmdk::{Descriptor, Flaw, Header};
@@ -9,7 +9,7 @@ use crate::vsphere::content::ServiceContent;
 use crate::vsphere::lease::{self, DeviceUrl};
 use crate::vsphere::manifest::{self, ManifestEntry};
 use crate::vsphere::property::{self, Properties};
-use crate::vsphere::{Moref, nfc, task, updates};
+use crate::vsphere::{Moref, data_url, task, updates};
 use std::path::Path;
 use std::time::Duration;
 
@@ -70,8 +70,10 @@ pub fn manifest_entry(entry: &Node) -> ManifestEntry {
 }
 
 /// The URL that a lease means.
-pub fn device_url(url: &str, host: &str, port: u16) -> Result<url::Url> {
-    nfc::resolve(url, host, port)
+pub fn device_url(url: &str, endpoint: &str) -> Result<url::Url> {
+    let endpoint = url::Url::parse(endpoint)
+        .map_err(|error| Error::new(Kind::InvalidArgument, error.to_string()))?;
+    data_url::resolve(url, &endpoint, true)
 }
 
 /// The notes, in JSON, of each journal that a dead process left in a directory.

@@ -49,7 +49,8 @@ pub struct vmdk_client_options {
     pub pin: *const c_char,
     /// Non-zero: no certificate is checked. Whoever stands between can read and change everything.
     pub insecure: u32,
-    /// Non-zero: "http://" is permitted in server. Password and disks then travel in clear.
+    /// Non-zero: "http://" is permitted in server, and in the URLs that the server gives for disks.
+    /// Password, session and disks then travel in clear.
     pub allow_plain_http: u32,
     /// Until a connection stands, in milliseconds; 0 = 30 seconds.
     pub connect_timeout_ms: u32,

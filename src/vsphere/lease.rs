@@ -10,6 +10,7 @@ use super::{Moref, Session, property};
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::Level;
 use crate::transport::soap::{Element, Node};
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -27,7 +28,7 @@ const USUAL_TIMEOUT: Duration = Duration::from_secs(300);
 const READY_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Where the data of one device is to be had or sent.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct DeviceUrl {
     /// The device (`/vm-46/ParaVirtualSCSIController0:0`).
     pub key: String,
@@ -37,6 +38,17 @@ pub struct DeviceUrl {
     pub thumbprint: String,
     /// Whether the device is a disk.
     pub disk: bool,
+}
+
+/// Without the URL: whoever knows it can read or write the disk.
+impl fmt::Debug for DeviceUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeviceUrl")
+            .field("key", &self.key)
+            .field("thumbprint", &self.thumbprint)
+            .field("disk", &self.disk)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A lease that is ready.

@@ -5,6 +5,7 @@ pub mod backing;
 mod below;
 pub mod cleanup;
 pub(crate) mod content;
+pub(crate) mod data_url;
 pub mod device;
 mod endpoint;
 pub mod fault;

@@ -1,7 +1,7 @@
 //! A disk as a stream of bytes: out of an export lease, into an import lease.
 
-use super::Session;
 use super::lease::{DeviceUrl, Lease};
+use super::{Session, data_url};
 use crate::error::{Context, Error, Kind, Result};
 use crate::runtime::TICK;
 use crate::slab::SlabPool;
@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use url::Url;
+use zeroize::Zeroizing;
 
 /// The content type that makes a host decode the upload into a disk.
 const STREAM_VMDK: &str = "application/x-vnd.vmware-streamVmdk";
@@ -35,64 +36,53 @@ pub struct Upload {
 pub struct Target {
     url: Url,
     http: Http,
-    cookie: zeroize::Zeroizing<String>,
+    /// The session's, where the URL is the endpoint's own.
+    cookie: Option<Zeroizing<String>>,
 }
 
 impl Target {
     /// The device URL made usable: `*` is the endpoint's own host and port.
     ///
     /// # Errors
-    /// [`Kind::Fault`] for a URL that is none; [`Kind::Tls`] for a thumbprint that is none.
+    /// [`Kind::Fault`] for a URL that is none; [`Kind::Tls`] for a thumbprint that is none, and
+    /// for plain HTTP that is not permitted.
     pub fn of(session: &Session, device: &DeviceUrl) -> Result<Target> {
-        let (host, port) = session.authority();
-        let url = resolve(&device.url, host, port)?;
+        let endpoint = session.endpoint();
+        let url = data_url::resolve(&device.url, endpoint, session.allows_plain_http())
+            .with_context(|| format!("disk {}", device.key))?;
         let thumbprint = match device.thumbprint.as_str() {
             "" => None,
-            text => Some(
-                text.parse::<Fingerprint>()
-                    .with_context(|| format!("certificate thumbprint of {}", device.key))?,
-            ),
+            text => Some(text.parse::<Fingerprint>().map_err(|error| {
+                let message = format!("certificate thumbprint of {}: {error}", device.key);
+                Error::new(Kind::Tls, message)
+            })?),
         };
+        let cookie = data_url::takes_cookie(&url, endpoint).then(|| session.cookie());
         Ok(Target {
             http: session.http().for_data_host(thumbprint)?,
             url,
-            cookie: session.cookie(),
+            cookie,
         })
     }
 
     /// Host and port, for messages.
     pub fn host(&self) -> String {
-        format!(
-            "{}:{}",
-            self.url.host_str().unwrap_or("?"),
-            self.url.port_or_known_default().unwrap_or(0)
-        )
+        data_url::host_and_port(&self.url)
     }
-}
 
-/// `url` with its host replaced by the endpoint's where it is `*`, the path as it was.
-pub(crate) fn resolve(url: &str, host: &str, port: u16) -> Result<Url> {
-    let authority = if host.contains(':') && !host.starts_with('[') {
-        format!("[{host}]:{port}")
-    } else {
-        format!("{host}:{port}")
-    };
-    let concrete = match url.split_once("://*") {
-        // A port of its own after the `*` is overruled: only the endpoint's is known to work.
-        Some((scheme, rest)) => match rest.find('/') {
-            Some(path) => format!("{scheme}://{authority}{}", &rest[path..]),
-            None => format!("{scheme}://{authority}/"),
-        },
-        None => url.to_owned(),
-    };
-    let parsed = Url::parse(&concrete)
-        .map_err(|e| Error::new(Kind::Fault, format!("device URL {url:?}: {e}")))?;
-    match parsed.scheme() {
-        "https" | "http" => Ok(parsed),
-        other => Err(Error::new(
-            Kind::Fault,
-            format!("device URL {url:?}: {other} is no transport for disks"),
-        )),
+    fn cookie(&self) -> Option<&str> {
+        self.cookie.as_ref().map(|cookie| cookie.as_str())
+    }
+
+    /// Says what a host that refuses a request did not get.
+    fn explain(&self, error: Error) -> Error {
+        if error.kind() != Kind::Auth || self.cookie.is_some() {
+            return error;
+        }
+        error.remedy(
+            "no session cookie is sent to a data host, which on vSphere asks for the lease's URL \
+             alone; check what answers there",
+        )
     }
 }
 
@@ -129,8 +119,9 @@ async fn receive(
 ) -> Result<()> {
     let mut download = target
         .http
-        .get(&target.url, Some(&target.cookie), stall)
-        .await?;
+        .get(&target.url, target.cookie(), stall)
+        .await
+        .map_err(|error| target.explain(error))?;
     let mut slab = pool.take().await;
     while let Some(chunk) = download.chunk().await? {
         let mut rest = &chunk[..];
@@ -198,10 +189,10 @@ pub fn upload(
     let outcome = session.spawn(async move {
         let sent = Arc::new(AtomicU64::new(0));
         tokio::select! {
-            outcome = target.http.post(&target.url, Some(&target.cookie), STREAM_VMDK, length, body, stall, sent) => outcome,
+            outcome = target.http.post(&target.url, target.cookie(), STREAM_VMDK, length, body, stall, sent) => outcome,
             error = lost => Err(error),
         }
-        .map_err(without_lease)
+        .map_err(|error| without_lease(target.explain(error)))
         .with_context(|| format!("POST disk to {host}"))
     });
     Upload {
@@ -237,37 +228,5 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         self.outcome.abort();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_star_is_the_endpoint_with_its_port() {
-        let url = |url, host, port| resolve(url, host, port).unwrap().to_string();
-        assert_eq!(
-            url("https://*/nfc/52/disk-0.vmdk", "10.0.0.1", 8443),
-            "https://10.0.0.1:8443/nfc/52/disk-0.vmdk"
-        );
-        assert_eq!(
-            url("https://*:443/nfc/52/disk-0.vmdk", "fd00::1", 443),
-            "https://[fd00::1]/nfc/52/disk-0.vmdk"
-        );
-        assert_eq!(
-            url(
-                "https://esx3.example.org/nfc/52/disk-0.vmdk",
-                "10.0.0.1",
-                443
-            ),
-            "https://esx3.example.org/nfc/52/disk-0.vmdk"
-        );
-    }
-
-    #[test]
-    fn a_device_url_is_http_or_https() {
-        assert!(resolve("file:///etc/passwd", "h", 443).is_err());
-        assert!(resolve("not a url", "h", 443).is_err());
     }
 }

@@ -16,6 +16,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, JoinHandle};
 use tokio::time::sleep;
+use url::Url;
 use zeroize::Zeroizing;
 
 /// See [`crate::client::ConnectOptions`].
@@ -65,6 +66,7 @@ pub(super) struct Shared {
     pub(super) retries: Retries,
     pub(super) handle: Handle,
     pub(super) keepalive: OnceLock<AbortHandle>,
+    pub(super) allow_plain_http: bool,
 }
 
 /// What the server knows the session by. Each log-in begins another generation.
@@ -129,6 +131,7 @@ impl Session {
                 retries: options.retries,
                 handle: Handle::current(),
                 keepalive: OnceLock::new(),
+                allow_plain_http: options.allow_plain_http,
             }),
             operation: None,
         };
@@ -284,6 +287,16 @@ impl Session {
     /// Connections to the endpoint.
     pub fn http(&self) -> &Http {
         &self.shared.endpoint.http
+    }
+
+    /// Where calls go.
+    pub(super) fn endpoint(&self) -> &Url {
+        &self.shared.endpoint.url
+    }
+
+    /// Whether a disk may travel without TLS.
+    pub(super) fn allows_plain_http(&self) -> bool {
+        self.shared.allow_plain_http
     }
 
     /// The endpoint's host, without brackets, and port.

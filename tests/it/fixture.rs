@@ -16,7 +16,7 @@ use vmdk_backup::retry::Retries;
 use vmdk_backup::service::{BackupReader, BackupRequest, BackupService, BackupWriter};
 use vmdk_backup::transport::tls::Trust;
 use vmdk_backup::volume::Volume;
-use vsphere_sim::{Options, Simulator, VolumeSpec};
+use vsphere_sim::{DataHostCookie, Options, Simulator, VolumeSpec};
 
 /// The id of the volume that [`Scene::new`] makes.
 pub const VOLUME_ID: &str = "3f2504e0-4f89-41d3-9a0c-0305e82c3301";
@@ -46,7 +46,11 @@ impl Scene {
         Self::with_volume(options, VolumeSpec::new("volume-1", 40 * MIB + 512 * 1024))
     }
 
-    pub fn with_volume(options: Options, spec: VolumeSpec) -> Scene {
+    pub fn with_volume(mut options: Options, spec: VolumeSpec) -> Scene {
+        // Whatever a test is about: no data host gets to see the session's cookie.
+        if options.data_host_cookie == DataHostCookie::Ignored {
+            options.data_host_cookie = DataHostCookie::Refused;
+        }
         let dir = tempfile::tempdir().unwrap();
         let raw = dir.path().join("original.raw");
         write_disk(&raw, spec.capacity, 1);

@@ -4,6 +4,7 @@ mod bench;
 mod capi;
 mod capi_operations;
 mod convert;
+mod data_hosts;
 mod devices;
 mod examples;
 mod faults;

@@ -24,8 +24,8 @@ fuzz_target!(|content: &[u8]| {
         assert!(!timeout.is_zero() && !entity.value.is_empty());
         for device in devices {
             let _ = device.thumbprint.parse::<Fingerprint>();
-            for host in ["10.0.0.1", "fd00::1"] {
-                let Ok(url) = fuzzing::device_url(&device.url, host, 8443) else {
+            for endpoint in ["https://10.0.0.1:8443/sdk", "https://[fd00::1]/sdk"] {
+                let Ok(url) = fuzzing::device_url(&device.url, endpoint) else {
                     continue;
                 };
                 assert!(

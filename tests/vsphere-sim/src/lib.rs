@@ -24,7 +24,8 @@ mod world;
 
 pub use disk::DiskType;
 pub use options::{
-    DatastoreKind, DatastoreSpec, DeviceUrls, ExpiredAnswer, Mode, Options, Thumbprint, VolumeSpec,
+    DataHostCookie, DatastoreKind, DatastoreSpec, DeviceUrls, ExpiredAnswer, Mode, Options,
+    Thumbprint, VolumeSpec,
 };
 pub use plan::{At, DataTrouble, FaultPlan, Gate, Rule, Trouble};
 pub use record::Recorded;

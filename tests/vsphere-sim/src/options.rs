@@ -22,6 +22,20 @@ pub enum DeviceUrls {
     HostName(String),
     /// `*`: the endpoint itself carries the data.
     Wildcard,
+    /// URLs that begin with this text. `{host}` stands for the address of a data host, `{port}` for its port,
+    /// `{endpoint}` for the endpoint's address; with the latter the endpoint carries the data.
+    Base(String),
+}
+
+/// What a data host, which is not the endpoint, does with the session's cookie.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DataHostCookie {
+    /// It ignores the cookie, as real hosts do.
+    Ignored,
+    /// It answers 400 to a request that carries one: a cookie that came here is known to whoever runs this host.
+    Refused,
+    /// It answers 401 to a request without one.
+    Required,
 }
 
 /// How a lease vouches for its data host's certificate.
@@ -73,6 +87,9 @@ pub struct Options {
     pub data_hosts: usize,
     pub urls: DeviceUrls,
     pub thumbprint: Thumbprint,
+    pub data_host_cookie: DataHostCookie,
+    /// Whether data hosts speak TLS where the endpoint does.
+    pub data_host_tls: bool,
     pub lease_timeout: Duration,
     /// Where the disks' contents are kept; by default a temporary directory.
     pub dir: Option<PathBuf>,
@@ -119,6 +136,8 @@ impl Default for Options {
             data_hosts: 2,
             urls: DeviceUrls::Host,
             thumbprint: Thumbprint::Sha1,
+            data_host_cookie: DataHostCookie::Ignored,
+            data_host_tls: true,
             lease_timeout: Duration::from_secs(300),
             dir: None,
             datastores: vec![

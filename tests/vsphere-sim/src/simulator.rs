@@ -82,7 +82,11 @@ impl Simulator {
                 sha1,
                 sha256,
             });
-            entrances.push((listener, tls.then_some(identity.config), Some(index)));
+            entrances.push((
+                listener,
+                (tls && options.data_host_tls).then_some(identity.config),
+                Some(index),
+            ));
         }
         let (sha1, sha256) = (endpoint.sha1, endpoint.sha256);
         let itself = DataHost {

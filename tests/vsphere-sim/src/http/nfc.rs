@@ -7,12 +7,14 @@ pub mod kept;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::{Method, Request, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, header};
 
+use crate::options::DataHostCookie;
 use crate::wire::Ref;
 use crate::world::World;
 use crate::world::lease::{LeaseKind, LeaseState, Transfer};
 
+use super::body::Body;
 use super::line::Line;
 use super::{Entrance, Reply, plain};
 
@@ -41,6 +43,11 @@ pub async fn answer(
     line: &Arc<Line>,
     entrance: &Entrance,
 ) -> Reply {
+    if entrance.data_host.is_some()
+        && let Some(refusal) = check_cookie(&request, entrance)
+    {
+        return Ok(refusal);
+    }
     let found = {
         let mut world = entrance.shared.write();
         world.expire_leases();
@@ -59,6 +66,22 @@ pub async fn answer(
             StatusCode::METHOD_NOT_ALLOWED,
             "not with this method",
         )),
+    }
+}
+
+/// What a data host says about the session's cookie.
+fn check_cookie(request: &Request<Incoming>, entrance: &Entrance) -> Option<Response<Body>> {
+    let rule = entrance.shared.read().options.data_host_cookie;
+    match (rule, request.headers().contains_key(header::COOKIE)) {
+        (DataHostCookie::Refused, true) => Some(plain(
+            StatusCode::BAD_REQUEST,
+            "the session's cookie was sent to a data host",
+        )),
+        (DataHostCookie::Required, false) => Some(plain(
+            StatusCode::UNAUTHORIZED,
+            "there is no session cookie",
+        )),
+        _ => None,
     }
 }
 

@@ -129,6 +129,9 @@ impl World {
         self.start_task(&task);
         let host = match (&self.options.urls, self.data_hosts.len()) {
             (DeviceUrls::Wildcard, _) | (_, 0) => None,
+            (DeviceUrls::Base(base), _) if base.contains("{endpoint}") || base.contains('*') => {
+                None
+            }
             (_, count) => Some(self.next("data host") as usize % count),
         };
         for file in files.iter().filter(|file| file.disk) {
@@ -207,6 +210,12 @@ impl World {
         let scheme = if self.options.tls { "https" } else { "http" };
         let host = lease.host.and_then(|host| self.data_hosts.get(host));
         let base = match (&self.options.urls, host) {
+            (DeviceUrls::Base(base), None) => {
+                base.replace("{endpoint}", &self.endpoint.address.to_string())
+            }
+            (DeviceUrls::Base(base), Some(host)) => base
+                .replace("{host}", &host.address.to_string())
+                .replace("{port}", &host.address.port().to_string()),
             (_, None) => format!("{scheme}://*"),
             (DeviceUrls::HostName(name), Some(host)) => {
                 format!("{scheme}://{name}:{}", host.address.port())
@@ -215,7 +224,7 @@ impl World {
         };
         let host = host.unwrap_or(&self.endpoint);
         let thumbprint = match self.options.thumbprint {
-            _ if !self.options.tls => String::new(),
+            _ if !self.options.tls || base.starts_with("http:") => String::new(),
             Thumbprint::Sha1 => host.sha1.clone(),
             Thumbprint::Sha256 => host.sha256.clone(),
             Thumbprint::None => String::new(),
