@@ -100,6 +100,16 @@ fn predefined(name: &str) -> Option<char> {
     }
 }
 
+/// What servers take a prefix within `xsi:type` for that the request does not declare: govmomi and suds write
+/// `xsd:string` without a declaration.
+fn customary(prefix: &str) -> Option<&'static str> {
+    match prefix {
+        "xsd" | "xs" => Some("http://www.w3.org/2001/XMLSchema"),
+        "vim25" => Some("urn:vim25"),
+        _ => None,
+    }
+}
+
 fn element(
     reader: &NsReader<&[u8]>,
     namespace: String,
@@ -123,9 +133,9 @@ fn element(
                 let space = match space {
                     ResolveResult::Bound(Namespace(name)) => name.to_owned(),
                     ResolveResult::Unbound => String::new(),
-                    ResolveResult::Unknown(prefix) => {
-                        return Err(format!("unknown namespace prefix {prefix}"));
-                    }
+                    ResolveResult::Unknown(prefix) => customary(&prefix)
+                        .ok_or_else(|| format!("unknown namespace prefix {prefix}"))?
+                        .to_owned(),
                 };
                 element.xsi_type = Some((space, local.as_ref().to_owned()));
             }
@@ -172,6 +182,27 @@ mod tests {
         );
         assert_eq!(child.kind.as_deref(), Some("Folder"));
         assert_eq!(child.text, "1 < 2");
+    }
+
+    #[test]
+    fn a_customary_prefix_of_a_type_need_not_be_declared() {
+        let typed = |name: &str| {
+            let text = format!(
+                r#"<x xmlns:i="http://www.w3.org/2001/XMLSchema-instance" i:type="{name}"/>"#
+            );
+            parse(&text).map(|element| element.xsi_type)
+        };
+        let schema = "http://www.w3.org/2001/XMLSchema";
+        for (name, space) in [
+            ("xsd:string", schema),
+            ("xs:int", schema),
+            ("vim25:Kind", "urn:vim25"),
+        ] {
+            assert_eq!(typed(name).unwrap().unwrap().0, space, "{name}");
+        }
+        assert!(typed("other:string").is_err());
+        // Only there: elements and attributes need their declarations.
+        assert!(parse("<xsd:x/>").is_err());
     }
 
     #[test]
