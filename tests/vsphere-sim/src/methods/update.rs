@@ -16,6 +16,9 @@ use super::{Answer, Context, object_argument};
 /// A call that asks for no limit is answered after half an hour at the latest.
 const LONGEST_WAIT: Duration = Duration::from_secs(1800);
 
+/// Versions that a collector remembers what was known at.
+const MOST_VERSIONS: usize = 16;
+
 pub fn create_filter(context: &Context, call: &Call) -> Answer {
     let session = context.session_key()?;
     let mut world = context.shared.read();
@@ -94,15 +97,17 @@ pub async fn wait(context: &Context, call: &Call) -> Answer {
     if seconds.is_some_and(|seconds| seconds < 0) || most.is_some_and(|most| most <= 0) {
         return Err(Fault::invalid_argument("options"));
     }
+    // The two older calls give all there is at once.
+    let resumes = call.method.name == "WaitForUpdatesEx";
     let most = most.map_or(usize::MAX, |most| most as usize);
     let limit = seconds.map_or(LONGEST_WAIT, |seconds| Duration::from_secs(seconds as u64));
     let end = tokio::time::Instant::now() + limit;
     let mut changes = context.shared.changes();
-    let mut version = call
-        .arguments
-        .text("version")
-        .unwrap_or_default()
-        .to_owned();
+    let version = call.arguments.text("version").unwrap_or_default();
+    {
+        let mut world = context.shared.read();
+        go_back(collector(&mut world, &session, call)?, version, resumes)?;
+    }
     loop {
         changes.borrow_and_update();
         let update = {
@@ -110,13 +115,11 @@ pub async fn wait(context: &Context, call: &Call) -> Answer {
             if world.session(&session).is_none() {
                 return Err(Fault::not_authenticated());
             }
-            look(&mut world, &session, call, &version, most)?
+            look(&mut world, &session, call, most)?
         };
         if let Some(update) = update {
             return Ok(Some(update.into()));
         }
-        // A first look that found nothing to report is waited on like any other.
-        version = current_version(&mut context.shared.read(), &session, call)?;
         tokio::select! {
             changed = changes.changed() => {
                 if changed.is_err() {
@@ -128,30 +131,38 @@ pub async fn wait(context: &Context, call: &Call) -> Answer {
     }
 }
 
-fn current_version(world: &mut World, session: &str, call: &Call) -> Outcome<String> {
-    Ok(collector(world, session, call)?.version.to_string())
-}
-
-/// What has changed since the version; `None` where nothing has.
-fn look(
-    world: &mut World,
-    session: &str,
-    call: &Call,
-    version: &str,
-    most: usize,
-) -> Outcome<Option<Object>> {
-    let own = collector(world, session, call)?;
+/// Sets a collector's filters to what the client knows. A complete version may be passed any number of times, so that a
+/// client can ask again after an answer that was lost; one that is not complete only next, and once.
+fn go_back(own: &mut Collector, version: &str, resumes: bool) -> Outcome<()> {
+    let invalid = || {
+        Fault::new(
+            "InvalidCollectorVersion",
+            "The version passed is none that was returned, or it is too old.",
+        )
+    };
     if version.is_empty() {
+        own.truncated = false;
         own.filters
             .iter_mut()
             .for_each(|filter| filter.reported.clear());
-    } else if version != own.version.to_string() {
-        return Err(Fault::new(
-            "InvalidCollectorVersion",
-            "The version passed is not the last one returned.",
-        ));
+        return Ok(());
     }
-    let mut filters = std::mem::take(&mut own.filters);
+    let number: u64 = version.parse().map_err(|_| invalid())?;
+    if own.truncated && number == own.version && resumes {
+        own.truncated = false;
+        return Ok(());
+    }
+    let known = own.known.get(&number).ok_or_else(invalid)?;
+    for filter in &mut own.filters {
+        filter.reported = known.get(&filter.reference.id).cloned().unwrap_or_default();
+    }
+    own.truncated = false;
+    Ok(())
+}
+
+/// What has changed since the filters last reported; `None` where nothing has.
+fn look(world: &mut World, session: &str, call: &Call, most: usize) -> Outcome<Option<Object>> {
+    let mut filters = std::mem::take(&mut collector(world, session, call)?.filters);
     let mut updates = Vec::new();
     let mut left = most;
     let mut truncated = false;
@@ -177,6 +188,17 @@ fn look(
         return Ok(None);
     }
     own.version += 1;
+    own.truncated = truncated;
+    if !truncated {
+        let known = own
+            .filters
+            .iter()
+            .map(|filter| (filter.reference.id.clone(), filter.reported.clone()));
+        own.known.insert(own.version, known.collect());
+        if own.known.len() > MOST_VERSIONS {
+            own.known.pop_first();
+        }
+    }
     let set = object("UpdateSet")
         .with("version", own.version.to_string())
         .with("filterSet", updates);

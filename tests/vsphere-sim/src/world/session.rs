@@ -30,6 +30,10 @@ pub struct Collector {
     pub filters: Vec<Filter>,
     /// The version that the last update had.
     pub version: u64,
+    /// What the client knew at each version that it may come back to.
+    pub known: BTreeMap<u64, Known>,
+    /// Whether the last version is of an update that is not complete: it may be passed once, and only as the next one.
+    pub truncated: bool,
     /// Results that wait for ContinueRetrievePropertiesEx, by token.
     pub pages: HashMap<String, Vec<Object>>,
 }
@@ -37,9 +41,15 @@ pub struct Collector {
 pub struct Filter {
     pub reference: Ref,
     pub spec: Object,
-    /// What was last reported: for each object its properties.
-    pub reported: BTreeMap<Ref, BTreeMap<String, Value>>,
+    /// What was last reported.
+    pub reported: Reported,
 }
+
+/// For each object its properties.
+pub type Reported = BTreeMap<Ref, BTreeMap<String, Value>>;
+
+/// What each filter, by its id, had reported at a version.
+pub type Known = HashMap<String, Reported>;
 
 pub enum View {
     Container {
