@@ -6,6 +6,7 @@ mod folder;
 pub mod line;
 pub mod nfc;
 pub mod sdk;
+mod versions;
 
 use std::io;
 use std::sync::Arc;
@@ -111,7 +112,10 @@ async fn answer(request: Request<Incoming>, line: Arc<Line>, entrance: Entrance)
     }
     match path.as_str() {
         "/sdk" | "/sdk/" => sdk::answer(request, &line, &entrance).await,
-        "/sdk/vimServiceVersions.xml" => Ok(xml(StatusCode::OK, sdk::VERSIONS.to_owned())),
+        "/sdk/vimServiceVersions.xml" => {
+            let listed = versions::listed(&entrance.shared.read().options.api_version);
+            Ok(xml(StatusCode::OK, listed))
+        }
         path if path.starts_with("/folder/") => {
             record(
                 &entrance,

@@ -1,6 +1,10 @@
 //! `/sdk`: SOAP over HTTP.
 
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
@@ -16,17 +20,11 @@ use crate::world::Shared;
 
 use super::body::Body;
 use super::line::Line;
-use super::{Entrance, NoAnswer, Reply, keep, plain, respond, xml};
+use super::{Entrance, NoAnswer, Reply, keep, plain, respond, versions, xml};
 
 /// No request of a client is longer.
 const LONGEST_REQUEST: usize = 4 << 20;
 const COOKIE: &str = "vmware_soap_session";
-
-/// What clients read to find out which version to speak.
-pub const VERSIONS: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\" ?>\n<namespaces version=\"1.0\"><namespace>\
-    <name>urn:vim25</name><version>8.0.2.0</version><priorVersions><version>8.0.1.0</version>\
-    <version>7.0.3.0</version><version>6.7</version><version>6.5</version><version>6.0</version><version>5.5</version>\
-    <version>5.0</version></priorVersions></namespace></namespaces>";
 
 pub async fn answer(request: Request<Incoming>, line: &Arc<Line>, entrance: &Entrance) -> Reply {
     if request.method() != Method::POST {
@@ -57,7 +55,7 @@ pub async fn answer(request: Request<Incoming>, line: &Arc<Line>, entrance: &Ent
         new_cookie: None,
     };
     let busy = context.session.as_ref().map(|key| Busy::new(shared, key));
-    let outcome = perform(&mut context, &headers, &body).await;
+    let outcome = unpanicked(perform(&mut context, &headers, &body)).await;
     drop(busy);
     let mut response = written(outcome);
     if let Some(cookie) = &context.new_cookie {
@@ -210,6 +208,16 @@ pub fn http_status(status: u16) -> Response<Body> {
     response
 }
 
+/// A method that panics is answered with a fault, as a server does whose worker fails, and not with a connection that ends.
+async fn unpanicked<T>(work: impl Future<Output = Outcome<T>>) -> Outcome<T> {
+    let mut work = pin!(work);
+    poll_fn(|context| {
+        let polled = catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(context)));
+        polled.unwrap_or_else(|_| Poll::Ready(Err(Fault::system("the simulated method panicked"))))
+    })
+    .await
+}
+
 async fn perform(
     context: &mut Context,
     headers: &HeaderMap,
@@ -222,10 +230,12 @@ async fn perform(
         )));
     }
     let action = text(headers, "soapaction");
-    if !action.trim_matches('"').starts_with("urn:vim25") {
-        return Err(Fault::invalid_request(format!(
-            "Unsupported version URI \"{action}\""
-        )));
+    if !versions::is_known(&action) {
+        let version = action.trim_matches('"');
+        return Err(Fault {
+            code: "VersionMismatchFaultCode",
+            ..Fault::invalid_request(format!("Unsupported version URI \"{version}\""))
+        });
     }
     let call = envelope::read_call(body)?;
     if context.session.is_none()
@@ -292,5 +302,16 @@ fn written(outcome: Outcome<(Call, Option<Value>)>) -> Response<Body> {
             let text = envelope::write_fault(&fault).unwrap_or_default();
             xml(StatusCode::INTERNAL_SERVER_ERROR, text)
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_method_that_panics_is_a_fault() {
+        let outcome: Outcome<()> = unpanicked(async { panic!("a defect") }).await;
+        assert_eq!(outcome.unwrap_err().kind(), "SystemError");
     }
 }

@@ -106,7 +106,7 @@ pub fn abort(context: &Context, call: &Call) -> Answer {
         || Fault::new("RequestCanceled", "The task was canceled by a user."),
         |detail| Fault {
             detail,
-            message: "The lease was aborted.".to_owned(),
+            ..Fault::new("", "The lease was aborted.")
         },
     );
     world.fail_lease(&call.this, fault);

@@ -111,7 +111,10 @@ pub fn write_result(method: &Method, value: Option<&Value>) -> Result<String, St
 /// The envelope of a fault.
 pub fn write_fault(fault: &Fault) -> Result<String, String> {
     let mut text = OPEN.to_owned();
-    text.push_str("<soapenv:Fault><faultcode>ServerFaultCode</faultcode><faultstring>");
+    text.push_str(&format!(
+        "<soapenv:Fault><faultcode>{}</faultcode><faultstring>",
+        fault.code
+    ));
     escape(&mut text, &fault.message);
     text.push_str("</faultstring><detail>");
     let name = format!("{}Fault", fault.kind());

@@ -3,11 +3,16 @@
 use super::schema::schema;
 use super::value::{Object, Ref, Value, object, reference};
 
+/// The code of nearly all faults.
+pub const SERVER_FAULT: &str = "ServerFaultCode";
+
 pub type Outcome<T> = Result<T, Fault>;
 
 /// A fault of the vim25 language and the text a person reads.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fault {
+    /// SOAP's own code, for a fault that ends a call.
+    pub code: &'static str,
     pub detail: Object,
     pub message: String,
 }
@@ -15,6 +20,7 @@ pub struct Fault {
 impl Fault {
     pub fn new(kind: &str, message: impl Into<String>) -> Fault {
         Fault {
+            code: SERVER_FAULT,
             detail: object(kind),
             message: message.into(),
         }
