@@ -3,6 +3,8 @@
 mod upload;
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,13 +30,15 @@ const PIECE: u64 = 256 << 10;
 enum Source {
     Bytes(Bytes),
     Disk(Contents, u64),
+    /// What somebody put there.
+    File(File, u64),
 }
 
 impl Source {
     fn length(&self) -> u64 {
         match self {
             Source::Bytes(bytes) => bytes.len() as u64,
-            Source::Disk(_, capacity) => *capacity,
+            Source::Disk(_, length) | Source::File(_, length) => *length,
         }
     }
 }
@@ -105,15 +109,21 @@ fn datastore_of(
 
 fn find(world: &World, path: &str, query: &HashMap<String, String>) -> Outcome<Source> {
     let (datastore, path) = datastore_of(world, path, query)?;
-    let files = &world.datastore(&datastore)?.files;
+    let store = world.datastore(&datastore)?;
     let missing = || Fault::file("FileNotFound", &world.path_text(&datastore, &path));
-    if let Some(base) = path.strip_suffix("-flat.vmdk")
-        && let Some(Entry::Disk(file)) = files.get(&format!("{base}.vmdk"))
+    if let Some(file) = store
+        .disk_of_extent(&path)
+        .and_then(|path| store.disk(&path))
     {
         return Ok(Source::Disk(file.contents.clone(), file.capacity));
     }
-    match files.get(&path) {
+    match store.files.get(&path) {
         Some(Entry::Text(text)) => Ok(Source::Bytes(text.clone().into())),
+        Some(Entry::Uploaded(uploaded)) => {
+            // Open, it can be read even if it is removed meanwhile.
+            let file = File::open(uploaded.file.as_path())?;
+            Ok(Source::File(file, uploaded.length))
+        }
         Some(Entry::Disk(file)) => Ok(Source::Bytes(descriptor(file, &path).into())),
         _ => Err(missing()),
     }
@@ -151,17 +161,20 @@ fn range(headers: &HeaderMap, length: u64) -> Option<(u64, u64)> {
 }
 
 fn body(source: Source, start: u64, end: u64, line: &Arc<Line>) -> Body {
-    let contents = match source {
-        // The range lies within the bytes, so it fits in memory.
-        Source::Bytes(bytes) => return Body::full(bytes.slice(start as usize..end as usize)),
-        Source::Disk(contents, _) => contents,
-    };
+    // The range lies within the bytes, so it fits in memory.
+    if let Source::Bytes(bytes) = source {
+        return Body::full(bytes.slice(start as usize..end as usize));
+    }
     let (sender, pieces) = mpsc::channel(2);
     tokio::task::spawn_blocking(move || {
         let mut at = start;
         while at < end {
             let mut piece = vec![0; PIECE.min(end - at) as usize];
-            let read = contents.read().read_at(&mut piece, at);
+            let read = match &source {
+                Source::Bytes(_) => return,
+                Source::Disk(contents, _) => contents.read().read_at(&mut piece, at),
+                Source::File(file, _) => file.read_exact_at(&mut piece, at),
+            };
             at += piece.len() as u64;
             let sent = sender.blocking_send(read.map(|()| piece.into()).map_err(|_| Ending::Close));
             if sent.is_err() {

@@ -99,11 +99,7 @@ fn copy_machine(
         let mut made = vec![(datastore.clone(), place.clone())];
         made.extend(copies.iter().map(|copy| (copy.1.0.clone(), place.clone())));
         for (datastore, place) in made {
-            world
-                .datastore_mut(&datastore)?
-                .files
-                .entry(place)
-                .or_insert(Entry::Folder);
+            world.datastore_mut(&datastore)?.files.add_folder(place);
         }
         world
             .datastore_mut(&datastore)?
@@ -238,7 +234,7 @@ fn move_machine(shared: &Arc<Shared>, target: &Ref, spec: &Object) -> Outcome<()
             let (uuid, adapter) = (file.uuid.clone(), file.adapter_type.clone());
             let folder = folder_of(&disk.path).to_owned();
             let store = world.datastore_mut(&datastore)?;
-            store.files.entry(folder.clone()).or_insert(Entry::Folder);
+            store.files.add_folder(folder.clone());
             let path = store.free_disk(&folder, file_of(&disk.path).trim_end_matches(".vmdk"));
             (
                 (disk.datastore.clone(), disk.path.clone()),
@@ -273,10 +269,7 @@ fn move_machine(shared: &Arc<Shared>, target: &Ref, spec: &Object) -> Outcome<()
             .datastore_mut(&old)?
             .remove_empty_folder(folder_of(&vmx));
         let store = world.datastore_mut(&datastore)?;
-        store
-            .files
-            .entry(folder_of(&vmx).to_owned())
-            .or_insert(Entry::Folder);
+        store.files.add_folder(folder_of(&vmx).to_owned());
         if let Some(entry) = entry {
             store.files.insert(vmx, entry);
         }

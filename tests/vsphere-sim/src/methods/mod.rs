@@ -1,5 +1,6 @@
 //! The methods: one function for each, found by its name.
 
+mod browse;
 mod clone;
 mod create;
 mod datastore_file;
@@ -165,8 +166,8 @@ fn immediate(context: &mut Context, call: &Call) -> Answer {
         "DeleteDatastoreFile_Task" => datastore_file::delete(context, call),
         "MoveDatastoreFile_Task" => datastore_file::relocate(context, call),
         "CopyDatastoreFile_Task" => datastore_file::copy(context, call),
-        "SearchDatastore_Task" => datastore_file::search(context, call, false),
-        "SearchDatastoreSubFolders_Task" => datastore_file::search(context, call, true),
+        "SearchDatastore_Task" => browse::search(context, call, false),
+        "SearchDatastoreSubFolders_Task" => browse::search(context, call, true),
         method => Err(Fault::not_supported(&format!(
             "this simulator has no {method}"
         ))),

@@ -185,7 +185,7 @@ impl Controls {
         let datastore = world.datastore_named(datastore, None).map_err(as_io)?;
         let files = &mut world.datastore_mut(&datastore).map_err(as_io)?.files;
         for (end, _) in path.match_indices('/') {
-            files.entry(path[..end].to_owned()).or_insert(Entry::Folder);
+            files.add_folder(path[..end].to_owned());
         }
         files.insert(path.to_owned(), Entry::Text(text.to_owned()));
         Ok(())

@@ -26,6 +26,11 @@ impl Clock {
         self.start.elapsed() + self.added
     }
 
+    /// The time of day of a moment on the machine, as an `xsd:dateTime` in UTC.
+    pub fn text_of(&self, moment: Instant) -> String {
+        self.text_at(moment.saturating_duration_since(self.start))
+    }
+
     pub fn advance(&mut self, by: Duration) {
         self.added += by;
     }

@@ -1,8 +1,7 @@
 //! Datastores: their files, their space, and the disks' contents.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::disk::{Disk, DiskType};
@@ -10,6 +9,8 @@ use crate::options::DatastoreKind;
 use crate::wire::{Fault, Outcome, Ref};
 
 use super::World;
+pub use super::files::Entry;
+use super::files::Files;
 use super::ids::uuid;
 use super::path::{DatastorePath, folder_of};
 
@@ -20,28 +21,13 @@ pub struct Datastore {
     pub maintenance_mode: &'static str,
     /// The hosts that mount it, and whether for writing.
     pub mounts: Vec<Mount>,
-    pub files: BTreeMap<String, Entry>,
+    pub files: Files,
 }
 
 pub struct Mount {
     pub host: Ref,
     pub read_write: bool,
     pub accessible: bool,
-}
-
-pub enum Entry {
-    Folder,
-    Text(String),
-    Disk(DiskFile),
-    Uploaded(Uploaded),
-    /// The place of a disk that is being written.
-    Reserved(u64),
-}
-
-/// A file that somebody put there, kept on the machine's file system.
-pub struct Uploaded {
-    pub file: PathBuf,
-    pub length: u64,
 }
 
 /// A disk's file: the contents, and what the descriptor says about them.
@@ -154,7 +140,7 @@ impl Datastore {
             accessible: true,
             maintenance_mode: "normal",
             mounts: Vec::new(),
-            files: BTreeMap::new(),
+            files: Files::default(),
         }
     }
 
@@ -194,6 +180,13 @@ impl Datastore {
             Some(Entry::Disk(file)) => Some(file),
             _ => None,
         }
+    }
+
+    /// The descriptor of the disk whose extent is at a path; it has no entry of its own.
+    pub fn disk_of_extent(&self, path: &str) -> Option<String> {
+        let descriptor = format!("{}.vmdk", path.strip_suffix("-flat.vmdk")?);
+        let extent = !self.files.contains_key(path) && self.disk(&descriptor).is_some();
+        extent.then_some(descriptor)
     }
 
     /// Whether there is such a folder; the root always is.
@@ -240,8 +233,7 @@ impl Datastore {
     pub fn remove_file(&mut self, path: &str) {
         match self.files.remove(path) {
             Some(Entry::Disk(file)) => file.delete(),
-            // As with a disk: what is left until the end does no harm.
-            Some(Entry::Uploaded(uploaded)) => drop(std::fs::remove_file(uploaded.file)),
+            Some(Entry::Uploaded(uploaded)) => uploaded.delete(),
             _ => {}
         }
     }

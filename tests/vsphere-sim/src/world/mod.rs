@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod datastore;
+pub mod files;
 pub mod ids;
 pub mod inventory;
 pub mod lease;
@@ -17,7 +18,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::ops::{Deref, DerefMut};
 use std::path::PathBuf;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
@@ -72,6 +73,8 @@ impl World {
 /// The world and what all connections share beside it.
 pub struct Shared {
     world: Mutex<World>,
+    /// The thread that holds the world's lock; 0 = none.
+    holder: AtomicU64,
     changed: watch::Sender<u64>,
     pub requests: Mutex<Vec<Recorded>>,
     pub faults: crate::plan::FaultPlan,
@@ -80,9 +83,15 @@ pub struct Shared {
     pub export_rate: AtomicU64,
 }
 
+/// The world while it is looked at.
+pub struct Look<'s> {
+    world: MutexGuard<'s, World>,
+    holder: &'s AtomicU64,
+}
+
 /// The world while it is changed; whoever waits for a change looks again afterwards.
 pub struct Change<'s> {
-    world: MutexGuard<'s, World>,
+    world: Look<'s>,
     changed: &'s watch::Sender<u64>,
 }
 
@@ -90,6 +99,7 @@ impl Shared {
     pub fn new(world: World) -> Arc<Shared> {
         Arc::new(Shared {
             world: Mutex::new(world),
+            holder: AtomicU64::new(0),
             changed: watch::Sender::new(0),
             requests: Mutex::new(Vec::new()),
             faults: crate::plan::FaultPlan::default(),
@@ -99,8 +109,23 @@ impl Shared {
     }
 
     /// A defect that made one thread panic is reported by that thread; the world stays in use for the others.
-    pub fn read(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    ///
+    /// # Panics
+    /// Where the calling thread has the lock already: it would wait for itself for ever, and everybody else with it. The
+    /// panic becomes the call's or the task's fault.
+    pub fn read(&self) -> Look<'_> {
+        let own = thread_number();
+        assert_ne!(
+            self.holder.load(Ordering::Relaxed),
+            own,
+            "a thread takes the world's lock twice"
+        );
+        let world = self.world.lock().unwrap_or_else(PoisonError::into_inner);
+        self.holder.store(own, Ordering::Relaxed);
+        Look {
+            world,
+            holder: &self.holder,
+        }
     }
 
     pub fn write(&self) -> Change<'_> {
@@ -117,6 +142,35 @@ impl Shared {
     /// Lets everybody who waits look again.
     pub fn wake(&self) {
         self.changed.send_modify(|version| *version += 1);
+    }
+}
+
+/// A number of the calling thread, from 1 on.
+fn thread_number() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    thread_local! {
+        static OWN: u64 = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+    OWN.with(|own| *own)
+}
+
+impl Deref for Look<'_> {
+    type Target = World;
+
+    fn deref(&self) -> &World {
+        &self.world
+    }
+}
+
+impl DerefMut for Look<'_> {
+    fn deref_mut(&mut self) -> &mut World {
+        &mut self.world
+    }
+}
+
+impl Drop for Look<'_> {
+    fn drop(&mut self) {
+        self.holder.store(0, Ordering::Relaxed);
     }
 }
 
@@ -137,5 +191,40 @@ impl DerefMut for Change<'_> {
 impl Drop for Change<'_> {
     fn drop(&mut self) {
         self.changed.send_modify(|version| *version += 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use super::*;
+
+    #[test]
+    fn a_lock_taken_twice_is_a_panic_after_which_the_world_is_in_use() {
+        let host = DataHost {
+            address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            sha1: String::new(),
+            sha256: String::new(),
+        };
+        let shared = Shared::new(World::new(
+            Options::default(),
+            PathBuf::new(),
+            host,
+            Vec::new(),
+        ));
+        let twice = catch_unwind(AssertUnwindSafe(|| {
+            let first = shared.read();
+            let number = shared.write().nodes.len();
+            assert_eq!(number, first.nodes.len());
+        }));
+        assert!(twice.is_err());
+        assert!(!shared.write().nodes.is_empty());
+        std::thread::scope(|scope| {
+            let held = shared.read();
+            let waiting = scope.spawn(|| shared.read().nodes.len());
+            drop(held);
+            assert!(waiting.join().is_ok());
+        });
     }
 }

@@ -8,3 +8,4 @@ mod inventory;
 mod leases;
 mod privileges;
 mod sessions;
+mod strangers;
