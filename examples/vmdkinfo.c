@@ -12,12 +12,13 @@
 enum { PARTS = 256, PARTS_IN_LINE = 64, LONGEST_SHOWN = 300 };
 
 static const char usage[] =
-    "usage: %s [--ascii] FILE\n"
-    "       %s --json FILE\n"
-    "       %s --convert raw|stream SOURCE TARGET\n"
+    "usage: %s [--source raw|stream] [--ascii] FILE\n"
+    "       %s [--source raw|stream] --json FILE\n"
+    "       %s [--source raw|stream] --convert raw|stream SOURCE TARGET\n"
     "Shows what a virtual disk in a file is (a stream-optimized VMDK or a raw disk) and whether it\n"
     "is whole, or converts it. A stream with a flaw ends it with 1.\n"
     "  --ascii     draws the allocation with nothing but ASCII\n"
+    "  --source    what FILE or SOURCE is: to be given for a disk whose contents others write\n"
     "  --json      prints what the library found, as it came\n"
     "  --convert   makes TARGET, which must not exist, a raw disk or a stream of SOURCE's disk\n";
 
@@ -242,12 +243,13 @@ static void show(void *user_data, const char *json, size_t length)
     }
 }
 
-static vmdk_status look(const char *path, struct view *view, const vmdk_cancel *cancel,
-                        vmdk_error **error)
+static vmdk_status look(vmdk_source_format source, const char *path, struct view *view,
+                        const vmdk_cancel *cancel, vmdk_error **error)
 {
     vmdk_inspect_options options = {
         .struct_size = sizeof options,
         .path = path,
+        .source_format = source,
         .inspected = show,
         .inspected_user_data = view,
         .progress = progress_bar(false),
@@ -258,13 +260,14 @@ static vmdk_status look(const char *path, struct view *view, const vmdk_cancel *
 
 /* ---- converting ------------------------------------------------------------------------------ */
 
-static vmdk_status convert(vmdk_format format, char *const *paths, const vmdk_cancel *cancel,
-                           vmdk_error **error)
+static vmdk_status convert(vmdk_source_format source, vmdk_format format, char *const *paths,
+                           const vmdk_cancel *cancel, vmdk_error **error)
 {
     vmdk_summary summary = { .struct_size = sizeof summary };
     vmdk_convert_options options = {
         .struct_size = sizeof options,
         .source = paths[0],
+        .source_format = source,
         .target = paths[1],
         .format = format,
         .progress = progress_bar(false),
@@ -283,6 +286,12 @@ static vmdk_status convert(vmdk_format format, char *const *paths, const vmdk_ca
 
 /* ---- the command line ------------------------------------------------------------------------ */
 
+/* 0 for "raw", 1 for "stream", -1 for another word. */
+static int format_named(const char *word)
+{
+    return strcmp(word, "raw") == 0 ? 0 : strcmp(word, "stream") == 0 ? 1 : -1;
+}
+
 static int refuse(const char *program)
 {
     fprintf(stderr, usage, program, program, program);
@@ -291,16 +300,18 @@ static int refuse(const char *program)
 
 int main(int argc, char **argv)
 {
-    enum flag { ASCII, JSON, CONVERT, HELP };
+    enum flag { ASCII, JSON, CONVERT, SOURCE, HELP };
     static const struct option options[] = {
         { "ascii", no_argument, NULL, ASCII },
         { "json", no_argument, NULL, JSON },
         { "convert", required_argument, NULL, CONVERT },
+        { "source", required_argument, NULL, SOURCE },
         { "help", no_argument, NULL, HELP },
         { NULL, 0, NULL, 0 },
     };
     struct view view = { .json = false };
-    const char *target_format = NULL;
+    const char *target_format = NULL, *source_format = NULL;
+    vmdk_source_format source = VMDK_SOURCE_PROBE;
     vmdk_format format = VMDK_FORMAT_STREAM;
     vmdk_cancel *cancel = NULL;
     vmdk_error *error = NULL;
@@ -317,6 +328,9 @@ int main(int argc, char **argv)
         case CONVERT:
             target_format = optarg;
             break;
+        case SOURCE:
+            source_format = optarg;
+            break;
         case HELP:
             printf(usage, argv[0], argv[0], argv[0]);
             return fflush(stdout) == 0 ? EXIT_SUCCESS : EXIT_OTHER;
@@ -324,10 +338,18 @@ int main(int argc, char **argv)
             return refuse(argv[0]);
         }
     }
-    if (target_format != NULL && strcmp(target_format, "raw") == 0)
-        format = VMDK_FORMAT_RAW;
-    else if (target_format != NULL && strcmp(target_format, "stream") != 0)
-        return refuse(argv[0]);
+    if (target_format != NULL) {
+        int named = format_named(target_format);
+        if (named < 0)
+            return refuse(argv[0]);
+        format = named == 0 ? VMDK_FORMAT_RAW : VMDK_FORMAT_STREAM;
+    }
+    if (source_format != NULL) {
+        int named = format_named(source_format);
+        if (named < 0)
+            return refuse(argv[0]);
+        source = named == 0 ? VMDK_SOURCE_RAW : VMDK_SOURCE_STREAM;
+    }
     if (argc - optind != (target_format != NULL ? 2 : 1)
         || (view.json + view.ascii + (target_format != NULL)) > 1)
         return refuse(argv[0]);
@@ -335,8 +357,8 @@ int main(int argc, char **argv)
     vmdk_status status = vmdk_cancel_new(&cancel, &error);
     throw_on_signal(cancel);
     if (status == VMDK_STATUS_OK)
-        status = target_format != NULL ? convert(format, argv + optind, cancel, &error)
-                                       : look(argv[optind], &view, cancel, &error);
+        status = target_format != NULL ? convert(source, format, argv + optind, cancel, &error)
+                                       : look(source, argv[optind], &view, cancel, &error);
     throw_on_signal(NULL);
     vmdk_cancel_free(cancel);
 

@@ -745,8 +745,9 @@ typedef struct vmdk_verify_options {
     const char *temp_dir;
     /// As in vmdk_backup_options.
     vmdk_check_level check_level;
-    /// Must be 0.
-    uint32_t reserved;
+    /// What a backup without metadata is, where the service does not know it: VMDK_FORMAT_...;
+    /// metadata records it.
+    vmdk_format format;
     /// As in vmdk_backup_options.
     vmdk_progress_callback progress;
     /// As in vmdk_backup_options.
@@ -825,11 +826,14 @@ vmdk_status vmdk_recover(const vmdk_client *client,
 /// How hard a stream is compressed. A later version may add numbers.
 typedef int32_t vmdk_compression;
 
+/// What a disk in a file is. A later version may add numbers.
+typedef int32_t vmdk_source_format;
+
 /// How a disk in a file is converted.
 typedef struct vmdk_convert_options {
     /// sizeof(vmdk_convert_options).
     size_t struct_size;
-    /// A file or block device; what it is, its first bytes tell. Needed.
+    /// A file or block device. Required.
     const char *source;
     /// A file that does not exist, or, for a raw disk, a block device at least as large. Needed.
     const char *target;
@@ -845,6 +849,10 @@ typedef struct vmdk_convert_options {
     const vmdk_cancel *cancel;
     /// It ends as VMDK_STATUS_CANCELLED when it takes longer than this, in milliseconds; 0 = no limit.
     uint64_t deadline_ms;
+    /// What the source is: VMDK_SOURCE_...; 0 = what its bytes say.
+    vmdk_source_format source_format;
+    /// Must be 0.
+    uint32_t reserved;
 } vmdk_convert_options;
 
 /// Receives what was found of a disk: a JSON text that ends with a NUL, which length does not
@@ -867,6 +875,10 @@ typedef struct vmdk_inspect_options {
     void *progress_user_data;
     /// As in vmdk_convert_options.
     const vmdk_cancel *cancel;
+    /// As in vmdk_convert_options.
+    vmdk_source_format source_format;
+    /// Must be 0.
+    uint32_t reserved;
 } vmdk_inspect_options;
 
 /// As fast as it goes.
@@ -878,9 +890,25 @@ typedef struct vmdk_inspect_options {
 /// As small as other tools make it.
 #define VMDK_COMPRESSION_SMALL 2
 
+/// What its bytes say: a stream-optimized VMDK, or a raw disk where they say nothing. Other known
+/// formats (qcow2, VHD, VHDX, VDI, other kinds of VMDK, compressed files, archives ...) are
+/// VMDK_STATUS_UNSUPPORTED, and the message names them; what may be a stream or a raw disk is
+/// VMDK_STATUS_INVALID_ARGUMENT.
+#define VMDK_SOURCE_PROBE 0
+
+/// A stream-optimized VMDK.
+#define VMDK_SOURCE_STREAM 1
+
+/// A raw disk, whatever its bytes look like. State it for every disk whose contents others write,
+/// such as a volume of a virtual machine: its user can make it look like any format.
+#define VMDK_SOURCE_RAW 2
+
 /// Converts a disk in a file from raw to stream-optimized, or back, on all processors and in
 /// constant memory. The target appears, whole and on stable storage, when all is done; a stream
 /// is proven whole on the way.
+///
+/// A source of another format is VMDK_STATUS_UNSUPPORTED. A raw disk that anybody else wrote to is
+/// converted safely only where source_format says that it is one.
 ///
 /// Blocks until then. On success *summary_out (NULL = not wanted) is written: capacity,
 /// stream_length and populated. On failure there is no target; a block device is in any state.
@@ -896,7 +924,7 @@ vmdk_status vmdk_convert(const struct vmdk_convert_options *options,
 /// length, flaw (null, or offset, kind and message of the flaw nearest to the start), and where
 /// there is no flaw: sha256, sha1, content_digest, grains, populated, in_order, normal (whether
 /// ESXi takes it as it is). A later version may add fields. A flaw in a stream is no failure of the
-/// call. Blocks until all is done.
+/// call; a file of another format is VMDK_STATUS_UNSUPPORTED, by name. Blocks until all is done.
 VMDK_MUST_USE
 vmdk_status vmdk_inspect(const struct vmdk_inspect_options *options,
                          vmdk_error **error_out);

@@ -10,7 +10,7 @@ use super::status::vmdk_status;
 use super::summary::vmdk_summary;
 use super::text::{self, LONGEST_PATH, invalid, unknown};
 use crate::error::{Error, Kind, Result};
-use crate::ops::{ConvertOptions, InspectOptions, convert, inspect};
+use crate::ops::{ConvertOptions, InspectOptions, SourceFormat, convert, inspect};
 use crate::vmdk::Compression;
 use std::cell::Cell;
 use std::ffi::{CString, c_char, c_void};
@@ -28,13 +28,27 @@ pub const VMDK_COMPRESSION_BALANCED: vmdk_compression = 1;
 /// As small as other tools make it.
 pub const VMDK_COMPRESSION_SMALL: vmdk_compression = 2;
 
+/// What a disk in a file is. A later version may add numbers.
+pub type vmdk_source_format = i32;
+
+/// What its bytes say: a stream-optimized VMDK, or a raw disk where they say nothing. Other known
+/// formats (qcow2, VHD, VHDX, VDI, other kinds of VMDK, compressed files, archives ...) are
+/// VMDK_STATUS_UNSUPPORTED, and the message names them; what may be a stream or a raw disk is
+/// VMDK_STATUS_INVALID_ARGUMENT.
+pub const VMDK_SOURCE_PROBE: vmdk_source_format = 0;
+/// A stream-optimized VMDK.
+pub const VMDK_SOURCE_STREAM: vmdk_source_format = 1;
+/// A raw disk, whatever its bytes look like. State it for every disk whose contents others write,
+/// such as a volume of a virtual machine: its user can make it look like any format.
+pub const VMDK_SOURCE_RAW: vmdk_source_format = 2;
+
 /// How a disk in a file is converted.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct vmdk_convert_options {
     /// sizeof(vmdk_convert_options).
     pub struct_size: usize,
-    /// A file or block device; what it is, its first bytes tell. Needed.
+    /// A file or block device. Required.
     pub source: *const c_char,
     /// A file that does not exist, or, for a raw disk, a block device at least as large. Needed.
     pub target: *const c_char,
@@ -50,9 +64,13 @@ pub struct vmdk_convert_options {
     pub cancel: *const vmdk_cancel,
     /// It ends as VMDK_STATUS_CANCELLED when it takes longer than this, in milliseconds; 0 = no limit.
     pub deadline_ms: u64,
+    /// What the source is: VMDK_SOURCE_...; 0 = what its bytes say.
+    pub source_format: vmdk_source_format,
+    /// Must be 0.
+    pub reserved: u32,
 }
 
-// SAFETY: pointers, a pair of four-byte integers, a function that may be NULL, and eight bytes.
+// SAFETY: pointers, pairs of four-byte integers, a function that may be NULL, and eight bytes.
 unsafe impl Growing for vmdk_convert_options {
     const NAME: &'static str = "vmdk_convert_options";
 }
@@ -60,6 +78,9 @@ unsafe impl Growing for vmdk_convert_options {
 /// Converts a disk in a file from raw to stream-optimized, or back, on all processors and in
 /// constant memory. The target appears, whole and on stable storage, when all is done; a stream
 /// is proven whole on the way.
+///
+/// A source of another format is VMDK_STATUS_UNSUPPORTED. A raw disk that anybody else wrote to is
+/// converted safely only where source_format says that it is one.
 ///
 /// Blocks until then. On success *summary_out (NULL = not wanted) is written: capacity,
 /// stream_length and populated. On failure there is no target; a block device is in any state.
@@ -99,11 +120,15 @@ impl vmdk_convert_options {
             progress_user_data,
             cancel,
             deadline_ms,
+            source_format,
+            reserved,
         } = self;
+        require_zero(reserved)?;
         // SAFETY: the caller's promise is the one each of these asks for.
         unsafe {
             Ok(ConvertOptions {
                 source: PathBuf::from(text::required(source, "source", LONGEST_PATH)?),
+                source_format: source_format_of(source_format)?,
                 target: PathBuf::from(text::required(target, "target", LONGEST_PATH)?),
                 format: format_of(format)?,
                 compression: match compression {
@@ -117,6 +142,22 @@ impl vmdk_convert_options {
                 cancel: cancel.as_ref().map(|cancel| cancel.switch.clone()),
             })
         }
+    }
+}
+
+fn source_format_of(number: vmdk_source_format) -> Result<SourceFormat> {
+    match number {
+        VMDK_SOURCE_PROBE => Ok(SourceFormat::Probe),
+        VMDK_SOURCE_STREAM => Ok(SourceFormat::Stream),
+        VMDK_SOURCE_RAW => Ok(SourceFormat::Raw),
+        other => Err(unknown("source_format", other)),
+    }
+}
+
+fn require_zero(reserved: u32) -> Result<()> {
+    match reserved {
+        0 => Ok(()),
+        _ => Err(invalid("reserved is not 0")),
     }
 }
 
@@ -143,9 +184,13 @@ pub struct vmdk_inspect_options {
     pub progress_user_data: *mut c_void,
     /// As in vmdk_convert_options.
     pub cancel: *const vmdk_cancel,
+    /// As in vmdk_convert_options.
+    pub source_format: vmdk_source_format,
+    /// Must be 0.
+    pub reserved: u32,
 }
 
-// SAFETY: pointers, and functions that may be NULL.
+// SAFETY: pointers, functions that may be NULL, and a pair of four-byte integers.
 unsafe impl Growing for vmdk_inspect_options {
     const NAME: &'static str = "vmdk_inspect_options";
 }
@@ -157,7 +202,7 @@ unsafe impl Growing for vmdk_inspect_options {
 /// length, flaw (null, or offset, kind and message of the flaw nearest to the start), and where
 /// there is no flaw: sha256, sha1, content_digest, grains, populated, in_order, normal (whether
 /// ESXi takes it as it is). A later version may add fields. A flaw in a stream is no failure of the
-/// call. Blocks until all is done.
+/// call; a file of another format is VMDK_STATUS_UNSUPPORTED, by name. Blocks until all is done.
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmdk_inspect(
@@ -176,12 +221,16 @@ pub unsafe extern "C" fn vmdk_inspect(
             progress,
             progress_user_data,
             cancel,
+            source_format,
+            reserved,
         } = options;
+        require_zero(reserved)?;
         let function = inspected.ok_or_else(|| invalid("inspected is NULL"))?;
         // SAFETY: the header asks for strings, functions and a switch that are valid during the call.
         let options = unsafe {
             InspectOptions {
                 path: PathBuf::from(text::required(path, "path", LONGEST_PATH)?),
+                source_format: source_format_of(source_format)?,
                 progress: progress_fn(progress, progress_user_data, &returned),
                 cancel: cancel.as_ref().map(|cancel| cancel.switch.clone()),
             }

@@ -6,11 +6,11 @@ use super::guard::guard;
 use super::operation::{
     level, progress_fn, vmdk_check_level, vmdk_progress_callback, with_progress_value,
 };
-use super::service::vmdk_service;
+use super::service::{format_of, vmdk_format, vmdk_service};
 use super::sized::{self, Growing, Output};
 use super::status::vmdk_status;
 use super::summary::vmdk_summary;
-use super::text::{self, LONGEST_NAME, LONGEST_PATH, handle, invalid};
+use super::text::{self, LONGEST_NAME, LONGEST_PATH, handle};
 use crate::error::Result;
 use crate::ops::{VerifyOptions, verify_backup};
 use std::cell::Cell;
@@ -31,8 +31,9 @@ pub struct vmdk_verify_options {
     pub temp_dir: *const c_char,
     /// As in vmdk_backup_options.
     pub check_level: vmdk_check_level,
-    /// Must be 0.
-    pub reserved: u32,
+    /// What a backup without metadata is, where the service does not know it: VMDK_FORMAT_...;
+    /// metadata records it.
+    pub format: vmdk_format,
     /// As in vmdk_backup_options.
     pub progress: vmdk_progress_callback,
     /// As in vmdk_backup_options.
@@ -88,20 +89,18 @@ impl vmdk_verify_options {
             backup_id,
             temp_dir,
             check_level,
-            reserved,
+            format,
             progress,
             progress_user_data,
             cancel,
             deadline_ms,
         } = self;
-        if reserved != 0 {
-            return Err(invalid("reserved is not 0"));
-        }
         // SAFETY: the caller's promise is the one each of these asks for.
         unsafe {
             Ok(VerifyOptions {
                 backup_id: text::required(backup_id, "backup_id", LONGEST_NAME)?.to_owned(),
                 level: level(check_level)?,
+                format: format_of(format)?,
                 temp_dir: text::name(temp_dir, "temp_dir", LONGEST_PATH)?.map(PathBuf::from),
                 deadline: (deadline_ms != 0).then(|| Duration::from_millis(deadline_ms)),
                 progress: progress_fn(progress, progress_user_data, returned),

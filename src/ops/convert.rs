@@ -1,7 +1,8 @@
 //! Disks in files: from raw to stream-optimized and back.
 
 use super::Summary;
-use super::proof::{check_with, corrupt};
+use super::disk_file::{DiskFile, SourceFormat};
+use super::proof::check_with;
 use super::watch::{ProgressFn, Watch};
 use crate::cancel::Cancel;
 use crate::error::{Error, Kind, Phase, Result};
@@ -10,8 +11,8 @@ use crate::runtime::spawn_thread;
 use crate::service::Format;
 use crate::slab::{SLABS, SlabPool};
 use crate::vmdk::{
-    self, CheckOptions, Compression, DiskSink, Encode, EncodeOptions, Normalize, NormalizeOptions,
-    RawDisk,
+    self, CheckOptions, Compression, DiskSink, Encode, EncodeOptions, Flaw, Normalize,
+    NormalizeOptions, RawDisk,
 };
 use std::fs::{File, Permissions};
 use std::io::{self, Read};
@@ -22,23 +23,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tempfile::NamedTempFile;
 
-/// What a file is, by its first bytes; raw is whatever has no magic number of a VMDK.
-pub(super) fn format_of(path: &Path) -> Result<Format> {
-    let what = format!("open {}", path.display());
-    let mut magic = [0; 4];
-    let mut file = File::open(path).map_err(|e| Error::io(&what, &e))?;
-    match file.read_exact(&mut magic) {
-        Ok(()) if &magic == b"KDMV" => Ok(Format::Stream),
-        Ok(()) => Ok(Format::Raw),
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(Format::Raw),
-        Err(e) => Err(Error::io(&what, &e)),
-    }
-}
-
 /// How a disk is converted.
 pub struct ConvertOptions<'a> {
     /// A file or block device.
     pub source: PathBuf,
+    /// What the source is.
+    pub source_format: SourceFormat,
     /// A file that does not exist, or, for a raw disk, a block device at least as large.
     pub target: PathBuf,
     /// What the target is to be.
@@ -58,11 +48,14 @@ pub struct ConvertOptions<'a> {
 /// storage, when all is done; what a stream proves of itself is proven on the way.
 ///
 /// # Errors
-/// [`Kind::Corrupt`] for a stream that is not whole; [`Kind::Exists`] when there is a target;
+/// [`Kind::Corrupt`] for a stream that is not whole; [`Kind::Unsupported`] for a source of another
+/// format, or that is a raw disk and is to be one; [`Kind::InvalidArgument`] for a source that may be
+/// a stream or a raw disk, where that is not stated; [`Kind::Exists`] when there is a target;
 /// [`Kind::NoSpace`]; [`Kind::Io`]. There is no target then; a block device is in any state.
 pub fn convert(options: ConvertOptions<'_>) -> Result<Summary> {
     let ConvertOptions {
         source,
+        source_format,
         target,
         format,
         compression,
@@ -71,15 +64,18 @@ pub fn convert(options: ConvertOptions<'_>) -> Result<Summary> {
         cancel,
     } = options;
     let mut watch = Watch::new(progress, cancel, deadline);
-    let converted = match (format_of(&source)?, format) {
-        (Format::Raw, Format::Stream) => encode(&mut watch, &source, &target, compression),
-        (Format::Stream, Format::Raw) => decode(&mut watch, &source, &target),
-        (Format::Stream, Format::Stream) => normalize(&mut watch, &source, &target),
-        (Format::Raw, Format::Raw) => Err(Error::new(
-            Kind::Unsupported,
-            format!("{} is a raw disk already", source.display()),
-        )),
-    };
+    let converted = DiskFile::open(&source, source_format).and_then(|from| {
+        from.require_other(&target)?;
+        match (from.format, format) {
+            (Format::Raw, Format::Stream) => encode(&mut watch, &from, &target, compression),
+            (Format::Stream, Format::Raw) => decode(&mut watch, &from, &target),
+            (Format::Stream, Format::Stream) => normalize(&mut watch, &from, &target),
+            (Format::Raw, Format::Raw) => Err(Error::new(
+                Kind::Unsupported,
+                format!("{} is a raw disk already", source.display()),
+            )),
+        }
+    });
     converted.map_err(|error| {
         error
             .context(format_args!(
@@ -93,11 +89,11 @@ pub fn convert(options: ConvertOptions<'_>) -> Result<Summary> {
 
 fn encode(
     watch: &mut Watch<'_>,
-    from: &Path,
+    from: &DiskFile,
     to: &Path,
     compression: Compression,
 ) -> Result<Summary> {
-    let disk = RawDisk::open(from).map_err(|e| Error::io(from.display(), &e))?;
+    let disk = from.raw()?;
     let size = disk.size();
     let options = EncodeOptions {
         compression,
@@ -108,7 +104,7 @@ fn encode(
     watch.enter(Phase::Transfer, 0)?;
     let target = Target::beside(to)?;
     let mut file = target.writer()?;
-    let reading = |e: io::Error| Error::io(format_args!("read {}", from.display()), &e);
+    let reading = |e: io::Error| from.reading(&e);
     let mut encode = Encode::new(&options, Arc::new(disk), size).map_err(reading)?;
     let mut written = 0;
     while let Some(slab) = encode.next_slab().map_err(reading)? {
@@ -130,11 +126,9 @@ fn encode(
     })
 }
 
-fn decode(watch: &mut Watch<'_>, from: &Path, to: &Path) -> Result<Summary> {
-    let reading = |e: &io::Error| Error::io(format_args!("read {}", from.display()), e);
-    let file = File::open(from).map_err(|e| reading(&e))?;
-    let length = file.metadata().map_err(|e| reading(&e))?.len();
-    watch.enter(Phase::Transfer, length)?;
+fn decode(watch: &mut Watch<'_>, from: &DiskFile, to: &Path) -> Result<Summary> {
+    let file = from.stream()?;
+    watch.enter(Phase::Transfer, from.length)?;
     let device = is_block_device(to);
     let target = match device {
         true => None,
@@ -165,7 +159,12 @@ fn decode(watch: &mut Watch<'_>, from: &Path, to: &Path) -> Result<Summary> {
     if let Some(error) = written {
         return Err(writing(&error));
     }
-    let decoded = decoded.map_err(|e| not_decoded(&e, disk.is_some(), reading, writing))?;
+    let decoded = decoded.map_err(|e| match disk {
+        // Before the disk is open, what fails is the making of it; a flaw is the stream's own.
+        None => not_decoded(e, from, writing),
+        Some(_) => not_decoded(e, from, |e| from.reading(e)),
+    })?;
+    from.require_unambiguous(decoded.trailing)?;
     if let Some(disk) = &disk {
         disk.sync().map_err(|e| writing(&e))?;
     }
@@ -181,11 +180,10 @@ fn decode(watch: &mut Watch<'_>, from: &Path, to: &Path) -> Result<Summary> {
 }
 
 /// A stream of another writer's becomes one that every reader takes; no block is compressed again.
-fn normalize(watch: &mut Watch<'_>, from: &Path, to: &Path) -> Result<Summary> {
-    let reading = |e: &io::Error| Error::io(format_args!("read {}", from.display()), e);
-    let mut file = File::open(from).map_err(|e| reading(&e))?;
-    let length = file.metadata().map_err(|e| reading(&e))?.len();
-    watch.enter(Phase::Transfer, length)?;
+fn normalize(watch: &mut Watch<'_>, from: &DiskFile, to: &Path) -> Result<Summary> {
+    let mut file = from.stream()?;
+    let flawed = |flaw| from.refused(flaw);
+    watch.enter(Phase::Transfer, from.length)?;
     let target = Target::beside(to)?;
     let mut writer = target.writer()?;
     let pool = SlabPool::new(SLABS);
@@ -194,27 +192,31 @@ fn normalize(watch: &mut Watch<'_>, from: &Path, to: &Path) -> Result<Summary> {
     let mut read = 0;
     loop {
         let mut slab = watch.slab(&pool)?;
-        let count = file.read(slab.space()).map_err(|e| reading(&e))?;
+        let count = file.read(slab.space()).map_err(|e| from.reading(&e))?;
         if count == 0 {
             break;
         }
         slab.truncate(count);
         let slab = slab.freeze();
         read += count as u64;
-        check.feed(slab.clone()).map_err(corrupt)?;
-        rewriting.feed(slab).map_err(corrupt)?;
+        check.feed(slab.clone()).map_err(flawed)?;
+        rewriting.feed(slab).map_err(flawed)?;
         while let Some(slab) = rewriting.next_slab() {
             writer.write(&slab)?;
         }
         watch.reach(read)?;
     }
-    let facts = check.finish().map_err(corrupt)?;
-    rewriting.finish().map_err(corrupt)?;
+    let facts = check.finish().map_err(flawed)?;
+    from.require_unambiguous(facts.trailing)?;
+    rewriting.finish().map_err(flawed)?;
     while let Some(slab) = rewriting.next_slab() {
         writer.write(&slab)?;
     }
     let file = writer.finish()?;
-    let written = file.metadata().map_err(|e| reading(&e))?.len();
+    let written = file
+        .metadata()
+        .map_err(|e| Error::io(to.display(), &e))?
+        .len();
     target.appear()?;
     Ok(Summary {
         capacity: facts.capacity,
@@ -225,20 +227,15 @@ fn normalize(watch: &mut Watch<'_>, from: &Path, to: &Path) -> Result<Summary> {
     })
 }
 
-/// Before the disk is open, what fails is the making of it; a flaw is the stream's own.
 fn not_decoded(
-    error: &io::Error,
-    open: bool,
-    reading: impl Fn(&io::Error) -> Error,
-    writing: impl Fn(&io::Error) -> Error,
+    error: io::Error,
+    from: &DiskFile,
+    other: impl FnOnce(&io::Error) -> Error,
 ) -> Error {
-    if error
-        .get_ref()
-        .is_some_and(|inner| inner.is::<vmdk::Flaw>())
-    {
-        return Error::new(Kind::Corrupt, error.to_string());
+    match error.downcast::<Flaw>() {
+        Ok(flaw) => from.refused(flaw),
+        Err(error) => other(&error),
     }
-    if open { reading(error) } else { writing(error) }
 }
 
 pub(super) fn options() -> CheckOptions {

@@ -2,7 +2,7 @@
 
 use super::backup::percent_of;
 use super::operation::Operation;
-use super::proof::{compare_manifest, corrupt, needs_sha1, new_check};
+use super::proof::{compare_manifest, damaged, needs_sha1, new_check};
 use super::raw;
 use crate::error::{Error, Kind, Phase, Result};
 use crate::service::BackupWriter;
@@ -140,7 +140,7 @@ impl Export<'_> {
             return Err(error);
         }
         *held = Held::Other;
-        check.finish().map_err(|flaw| corrupt(flaw).retryable())
+        check.finish().map_err(damaged)
     }
 
     fn relay(
@@ -182,7 +182,7 @@ impl Export<'_> {
 
 /// What was damaged on its way may be whole the next time.
 fn feed(check: &mut Check, slab: Bytes) -> Result<()> {
-    check.feed(slab).map_err(|flaw| corrupt(flaw).retryable())
+    check.feed(slab).map_err(damaged)
 }
 
 /// Whether the beginning is the one that the sink has.

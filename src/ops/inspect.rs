@@ -1,18 +1,19 @@
 //! What a disk in a file is, for people and programs: JSON.
 
-use super::convert::{format_of, options};
+use super::convert::options;
+use super::disk_file::{DiskFile, SourceFormat};
 use super::metadata::hex;
 use super::watch::{ProgressFn, Watch};
 use crate::cancel::Cancel;
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::service::Format;
 use crate::slab::{SLAB_BYTES, SLABS, SlabPool};
-use crate::vmdk::{Check, CheckOptions, DiskSink, DiskSource, Facts, Flaw, Layout, RawDisk};
+use crate::vmdk::{Check, CheckOptions, DiskSink, DiskSource, Facts, Flaw, Layout};
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Read};
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -20,6 +21,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct InspectOptions<'a> {
     /// A file or block device.
     pub path: PathBuf,
+    /// What it is.
+    pub source_format: SourceFormat,
     /// Called on the calling thread at least once a second.
     pub progress: Option<ProgressFn<'a>>,
     /// Ends it when thrown.
@@ -105,26 +108,26 @@ pub struct Proven {
 ///
 /// # Errors
 /// [`Kind::Io`]; [`Kind::Corrupt`] for a file that begins like a VMDK but has no sound header;
-/// [`Kind::Cancelled`].
+/// [`Kind::Unsupported`], by name, for another format; [`Kind::InvalidArgument`] for what may be a
+/// stream or a raw disk; [`Kind::Cancelled`].
 pub fn inspect(options: InspectOptions<'_>) -> Result<Inspection> {
     let InspectOptions {
         path,
+        source_format,
         progress,
         cancel,
     } = options;
     let mut watch = Watch::new(progress, cancel, None);
-    let inspected = match format_of(&path)? {
-        Format::Stream => inspect_stream(&mut watch, &path),
-        Format::Raw => inspect_raw(&path),
-    };
+    let inspected = DiskFile::open(&path, source_format).and_then(|disk| match disk.format {
+        Format::Stream => inspect_stream(&mut watch, &disk),
+        Format::Raw => inspect_raw(&disk),
+    });
     inspected.with_context(|| format!("look at {}", path.display()))
 }
 
-fn inspect_stream(watch: &mut Watch<'_>, path: &Path) -> Result<Inspection> {
-    let reading = |e: &io::Error| Error::io("read", e);
-    let mut file = File::open(path).map_err(|e| reading(&e))?;
-    let length = file.metadata().map_err(|e| reading(&e))?.len();
-    watch.enter(Phase::Verify, length)?;
+fn inspect_stream(watch: &mut Watch<'_>, disk: &DiskFile) -> Result<Inspection> {
+    let mut file = disk.stream()?;
+    watch.enter(Phase::Verify, disk.length)?;
     let shares = Arc::new(Shares::default());
     let options = CheckOptions {
         sha1: true,
@@ -138,7 +141,7 @@ fn inspect_stream(watch: &mut Watch<'_>, path: &Path) -> Result<Inspection> {
         let mut slab = watch.slab(&pool)?;
         // The header first: before a grain comes, it must be known what it is a part of.
         let most = if read == 0 { HEADER } else { SLAB_BYTES };
-        let count = fill(&mut file, &mut slab.space()[..most]).map_err(|e| reading(&e))?;
+        let count = fill(&mut file, &mut slab.space()[..most]).map_err(|e| disk.reading(&e))?;
         slab.truncate(count);
         if count == 0 {
             break None;
@@ -155,8 +158,8 @@ fn inspect_stream(watch: &mut Watch<'_>, path: &Path) -> Result<Inspection> {
         watch.reach(read)?;
     };
     let Some(header) = check.header().cloned() else {
-        let why = flaw.map_or("it ends within its header".into(), |flaw| flaw.to_string());
-        return Err(Error::new(Kind::Corrupt, why));
+        let short = || Error::new(Kind::Corrupt, "it ends within its header");
+        return Err(flaw.map_or_else(short, |flaw| disk.refused(flaw)));
     };
     let descriptor = check.descriptor().cloned().unwrap_or_default();
     let outcome = match flaw {
@@ -164,7 +167,10 @@ fn inspect_stream(watch: &mut Watch<'_>, path: &Path) -> Result<Inspection> {
         None => check.finish(),
     };
     let (flaw, facts) = match outcome {
-        Ok(facts) => (None, Some(facts)),
+        Ok(facts) => {
+            disk.require_unambiguous(facts.trailing)?;
+            (None, Some(facts))
+        }
         Err(flaw) => (Some(flaw), None),
     };
     let capacity = header.capacity_bytes();
@@ -191,9 +197,9 @@ fn inspect_stream(watch: &mut Watch<'_>, path: &Path) -> Result<Inspection> {
     })
 }
 
-fn inspect_raw(path: &Path) -> Result<Inspection> {
-    let reading = |e: io::Error| Error::io("read", &e);
-    let disk = RawDisk::open(path).map_err(reading)?;
+fn inspect_raw(file: &DiskFile) -> Result<Inspection> {
+    let reading = |e: io::Error| file.reading(&e);
+    let disk = file.raw()?;
     let shares = Shares::default();
     shares.capacity.store(disk.size(), Ordering::Relaxed);
     let mut at = 0;

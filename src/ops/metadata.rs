@@ -137,18 +137,27 @@ impl StreamRecord {
         digest.try_into().ok()
     }
 
+    /// What the service keeps.
+    ///
+    /// # Errors
+    /// [`Kind::Unsupported`] for a format that this library does not know.
+    pub fn format(&self) -> Result<Format> {
+        [Format::Stream, Format::Raw]
+            .into_iter()
+            .find(|format| name_of(*format) == self.format)
+            .ok_or_else(|| {
+                let message = format!("metadata: the format {:?} is not known", self.format);
+                Error::new(Kind::Unsupported, message)
+                    .remedy("use the library that made the backup, or a newer one")
+            })
+    }
+
     /// Refuses to restore a backup as what it is not.
     ///
     /// # Errors
-    /// [`Kind::InvalidArgument`].
+    /// [`Kind::InvalidArgument`]; [`Kind::Unsupported`] for an unknown format.
     pub fn require_format(&self, wanted: Format) -> Result<()> {
-        if self.format == name_of(wanted) {
-            return Ok(());
-        }
-        Err(Error::new(
-            Kind::InvalidArgument,
-            format!("format: the backup is {}, not {wanted}", self.format),
-        ))
+        require_format(self.format()?, wanted)
     }
 
     /// Compares the contents of a disk that was read with those that were recorded.
@@ -206,6 +215,20 @@ impl StreamRecord {
             ),
         ))
     }
+}
+
+/// Refuses to read a backup that is `kept` in one format as what it is not.
+///
+/// # Errors
+/// [`Kind::InvalidArgument`].
+pub fn require_format(kept: Format, wanted: Format) -> Result<()> {
+    if kept == wanted {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::InvalidArgument,
+        format!("format: the backup is {kept}, not {wanted}"),
+    ))
 }
 
 fn name_of(format: Format) -> &'static str {

@@ -1,6 +1,7 @@
 //! The use cases, readable aloud.
 
 mod create;
+mod disk_file;
 mod export;
 mod import;
 mod journal;
@@ -28,6 +29,7 @@ pub mod verify;
 
 pub use backup::{BackupOptions, backup_volume};
 pub use convert::{ConvertOptions, convert};
+pub use disk_file::SourceFormat;
 pub use inspect::{InspectOptions, Inspection, inspect};
 pub use recover::{Outcome, RecoverOptions, Recovered, recover};
 pub use restore::{RestoreOptions, restore_backup};

@@ -5,7 +5,7 @@ use super::metadata::{StreamRecord, hex};
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
 use crate::runtime::spawn_thread;
-use crate::vmdk::{Check, CheckOptions, Facts, Flaw, Level};
+use crate::vmdk::{Check, CheckOptions, Facts, Flaw, FlawKind, Level};
 use crate::vsphere::Session;
 use crate::vsphere::manifest::ManifestEntry;
 
@@ -30,12 +30,37 @@ pub(super) fn check_with(options: &CheckOptions) -> Result<Check> {
     Check::new(options).map_err(|e| Error::io("start the threads of the check", &e))
 }
 
-/// A stream that is not whole.
-pub(super) fn corrupt(flaw: Flaw) -> Error {
+/// A stream that nobody recorded and that is not whole: damaged, unless its bytes are those of
+/// another format.
+pub(super) fn refused(flaw: Flaw) -> Error {
+    if flaw.foreign {
+        return Error::new(
+            Kind::Unsupported,
+            format!("not a stream-optimized VMDK: {flaw}"),
+        );
+    }
     Error::new(
         Kind::Corrupt,
         format!("the stream is not a whole disk: {flaw}"),
     )
+}
+
+/// The same of a stream that this library recorded, whose version it knew: another is damage.
+pub(super) fn corrupt(flaw: Flaw) -> Error {
+    refused(Flaw {
+        foreign: flaw.foreign && flaw.kind != FlawKind::UnsupportedVersion,
+        ..flaw
+    })
+}
+
+/// A stream that a server sent and that is not whole: it was damaged on its way, whatever it looks
+/// like, and may be whole the next time.
+pub(super) fn damaged(flaw: Flaw) -> Error {
+    refused(Flaw {
+        foreign: false,
+        ..flaw
+    })
+    .retryable()
 }
 
 /// Compares what the server says of the disk in `slot` with what was seen of it here; what it

@@ -5,7 +5,7 @@
 //! own, and what the service is to do goes through a channel to the caller's.
 
 use super::convert::{options, threads};
-use super::proof::corrupt;
+use super::proof::damaged;
 use super::watch::Watch;
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::file::FileWriter;
@@ -69,10 +69,10 @@ fn decode(
         false => Ok(()),
     };
     while let Some(slab) = download.next(&mut look)? {
-        check.feed(slab).map_err(|flaw| corrupt(flaw).retryable())?;
+        check.feed(slab).map_err(damaged)?;
         reached.store(check.progress().last_lba_bytes, Ordering::Relaxed);
     }
-    check.finish().map_err(|flaw| corrupt(flaw).retryable())
+    check.finish().map_err(damaged)
 }
 
 /// Encodes the disk that the service's `reader` has into `file`, and ends the file.

@@ -1,7 +1,7 @@
 //! A backup comes back: as a new backing, or into the existing one in place of its disk.
 
 use super::import::{Imported, Incoming, enough};
-use super::metadata::{Metadata, StreamRecord};
+use super::metadata::{Metadata, StreamRecord, require_format};
 use super::operation::Operation;
 use super::plan::agree;
 use super::source::Source;
@@ -118,8 +118,10 @@ impl<'a> Restore<'a> {
                 .notices
                 .push("the backup has no metadata: only its stream itself was proven".into());
         }
-        if let Some(metadata) = &metadata {
-            metadata.stream.require_format(self.format)?;
+        match (&metadata, reader.format()) {
+            (Some(metadata), _) => metadata.stream.require_format(self.format)?,
+            (None, Some(kept)) => require_format(kept, self.format)?,
+            (None, None) => {}
         }
         let recorded = metadata.as_ref().map(|metadata| &metadata.stream);
         let (mut source, recorded) = self.source(op, reader, recorded)?;
@@ -164,7 +166,12 @@ impl<'a> Restore<'a> {
         }
         let wanted = self.service.staging();
         let mut file = Source::staged(&mut op.watch, reader, wanted, directory, &id)?;
-        let facts = file.prove(&mut op.watch, Phase::Verify, Level::Full)?;
+        let facts = file.prove(
+            &mut op.watch,
+            Phase::Verify,
+            Level::Full,
+            recorded.is_some(),
+        )?;
         file.back_to_file()?;
         if let Some(recorded) = recorded {
             recorded.require(&facts)?;

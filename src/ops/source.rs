@@ -1,7 +1,7 @@
 //! Where the stream of a restore comes from: the service itself, or a temporary file filled from it.
 
 use super::convert::options;
-use super::proof::{check_with, corrupt};
+use super::proof::{check_with, corrupt, refused};
 use super::raw;
 use super::temporary::Temporary;
 use super::watch::Watch;
@@ -110,21 +110,24 @@ impl<'a> Source<'a> {
     /// [`Source::normalized`] then.
     ///
     /// # Errors
-    /// [`Kind::Corrupt`] for a stream that is not.
+    /// [`Kind::Corrupt`] for a stream that is not; [`Kind::Unsupported`] for another format, which
+    /// an unknown version is only where the stream was not `recorded`.
     pub(super) fn prove(
         &mut self,
         watch: &mut Watch<'_>,
         phase: Phase,
         level: Level,
+        recorded: bool,
     ) -> Result<Facts> {
+        let flawed = if recorded { corrupt } else { refused };
         watch.enter(phase, self.length)?;
         let pool = SlabPool::new(SLABS);
         let mut check = check_with(&CheckOptions { level, ..options() })?;
         while let Some(slab) = self.next(watch, &pool)? {
-            check.feed(slab).map_err(corrupt)?;
+            check.feed(slab).map_err(flawed)?;
             watch.reach(self.read)?;
         }
-        check.finish().map_err(corrupt)
+        check.finish().map_err(flawed)
     }
 
     /// The stream's length in bytes.

@@ -1,6 +1,6 @@
 //! A backup is proven where it is kept: by the service alone, without any server.
 
-use super::metadata::Metadata;
+use super::metadata::{Metadata, require_format};
 use super::raw;
 use super::source::Source;
 use super::watch::{ProgressFn, Watch};
@@ -19,6 +19,8 @@ pub struct VerifyOptions<'a> {
     pub backup_id: String,
     /// How much is proven; the default is that every grain is inflated.
     pub level: Level,
+    /// What a backup without metadata is, where the service does not know it; metadata records it.
+    pub format: Format,
     /// Where a temporary file goes for a service that works on regular files; `None` = the
     /// system's directory for them.
     pub temp_dir: Option<PathBuf>,
@@ -45,6 +47,7 @@ pub fn verify_backup(service: &dyn BackupService, options: VerifyOptions<'_>) ->
         backup_id: &options.backup_id,
         temp_dir: options.temp_dir,
         level: options.level,
+        format: options.format,
         notices: Vec::new(),
     };
     match verification.run(&mut watch) {
@@ -79,6 +82,7 @@ struct Verification<'a> {
     backup_id: &'a str,
     temp_dir: Option<PathBuf>,
     level: Level,
+    format: Format,
     notices: Vec<String>,
 }
 
@@ -91,12 +95,23 @@ impl Verification<'_> {
             .context("open it in the service")?;
         let metadata = reader.metadata().context("read its metadata")?;
         let metadata = metadata.as_deref().map(Metadata::from_json).transpose()?;
-        if let Some(metadata) = &metadata
-            && metadata.stream.require_format(Format::Raw).is_ok()
-        {
+        let format = match &metadata {
+            Some(metadata) => metadata.stream.format()?,
+            None => reader.format().unwrap_or(self.format),
+        };
+        if self.format == Format::Raw {
+            require_format(format, Format::Raw)?;
+        }
+        if format == Format::Raw {
             let size = reader.length();
             let digest = raw::digest(watch, reader.as_mut())?;
-            metadata.stream.require_contents(size, Some(digest))?;
+            match metadata {
+                Some(metadata) => metadata.stream.require_contents(size, Some(digest))?,
+                None => self.notices.push(
+                    "the backup has no metadata: its contents were read, but compared with nothing"
+                        .into(),
+                ),
+            }
             return Ok(Verified::Raw { size, digest });
         }
         let mut source = match self.service.staging() {
@@ -106,7 +121,7 @@ impl Verification<'_> {
                 Source::staged(watch, reader, wanted, directory, "verify")?
             }
         };
-        let facts = source.prove(watch, Phase::Verify, self.level)?;
+        let facts = source.prove(watch, Phase::Verify, self.level, metadata.is_some())?;
         match metadata {
             Some(metadata) => metadata
                 .stream

@@ -108,21 +108,28 @@ impl BackupService for Directory {
 
     fn open<'a>(&'a self, backup_id: &str) -> Result<Box<dyn BackupReader + 'a>> {
         let path = self.backup(backup_id)?;
-        for name in [DATA, RAW] {
-            let data = path.join(name);
-            if let Some((file, length)) = open_regular(&data)? {
-                return Ok(Box::new(DirectoryReader {
-                    path,
-                    data,
-                    file,
-                    length,
-                }));
+        let stream = open_regular(&path.join(DATA))?;
+        let raw = open_regular(&path.join(RAW))?;
+        let (name, format, (file, length)) = match (stream, raw) {
+            (Some(stream), None) => (DATA, Format::Stream, stream),
+            (None, Some(raw)) => (RAW, Format::Raw, raw),
+            (None, None) => {
+                let message = format!("there is no backup at {}", path.display());
+                return Err(Error::new(Kind::NotFound, message));
             }
-        }
-        Err(Error::new(
-            Kind::NotFound,
-            format!("there is no backup at {}", path.display()),
-        ))
+            (Some(_), Some(_)) => {
+                let message = format!("{} has both {DATA} and {RAW}", path.display());
+                return Err(Error::new(Kind::Corrupt, message)
+                    .remedy("remove the one that is not the backup"));
+            }
+        };
+        Ok(Box::new(DirectoryReader {
+            data: path.join(name),
+            path,
+            file,
+            length,
+            format,
+        }))
     }
 }
 
@@ -216,11 +223,16 @@ struct DirectoryReader {
     data: PathBuf,
     file: File,
     length: u64,
+    format: Format,
 }
 
 impl BackupReader for DirectoryReader {
     fn length(&self) -> u64 {
         self.length
+    }
+
+    fn format(&self) -> Option<Format> {
+        Some(self.format)
     }
 
     fn metadata(&mut self) -> Result<Option<String>> {

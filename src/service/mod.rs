@@ -132,6 +132,11 @@ pub trait BackupReader {
     /// The stream's length in bytes.
     fn length(&self) -> u64;
 
+    /// What the service keeps, where it knows; `None` where only the metadata records it.
+    fn format(&self) -> Option<Format> {
+        None
+    }
+
     /// The metadata given to [`BackupWriter::set_metadata`]; `None` where there is none.
     ///
     /// # Errors

@@ -25,6 +25,8 @@ pub struct Decoded {
     pub populated: u64,
     /// What the descriptor says.
     pub descriptor: Descriptor,
+    /// Zeros after the end-of-stream marker.
+    pub trailing: u64,
 }
 
 /// Checks the stream `from`.
@@ -72,6 +74,7 @@ pub fn decode(
         capacity: walk.header.capacity_bytes(),
         grains: found.whole.units,
         populated: found.whole.populated,
+        trailing: walk.trailing,
         descriptor: walk.descriptor,
     })
 }

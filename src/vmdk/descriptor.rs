@@ -154,7 +154,7 @@ impl Descriptor {
 }
 
 /// Enough of a hostile word to recognise it in a message.
-fn shorten(word: &str) -> String {
+pub(super) fn shorten(word: &str) -> String {
     let short: String = word.chars().take(60).collect();
     short.escape_debug().to_string()
 }

@@ -11,6 +11,8 @@ pub struct Flaw {
     pub kind: FlawKind,
     /// What was found and what was expected, for a person to read.
     pub message: String,
+    /// It is no damage: the bytes are another format, or another kind of VMDK, and more than one field says so.
+    pub foreign: bool,
 }
 
 /// The kinds of fault a stream can have.
@@ -71,6 +73,14 @@ impl Flaw {
             offset,
             kind,
             message: message.into(),
+            foreign: false,
+        }
+    }
+
+    pub(crate) fn foreign(self) -> Flaw {
+        Flaw {
+            foreign: true,
+            ..self
         }
     }
 }

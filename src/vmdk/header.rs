@@ -2,6 +2,7 @@
 
 use super::SECTOR;
 use super::flaw::{Flaw, FlawKind};
+use super::foreign::foreign_by_head;
 use super::options::Limits;
 
 const MAGIC: [u8; 4] = *b"KDMV";
@@ -54,7 +55,7 @@ fn u64_at(b: &[u8; 512], at: usize) -> u64 {
 impl Header {
     /// Reads a header of which every field is within the format and `limits`; offsets in flaws count from `b`.
     pub fn parse(b: &[u8; 512], limits: &Limits) -> Result<Header, Flaw> {
-        check_magic(&b[..4])?;
+        check_magic(b)?;
         let bad = |at: u64, message: String| Err(Flaw::new(at, FlawKind::BadHeader, message));
         let header = Header {
             version: u32_at(b, 4),
@@ -69,7 +70,12 @@ impl Header {
         };
         if !(1..=3).contains(&header.version) {
             let message = format!("header version {}, expected 1, 2 or 3", header.version);
-            return Err(Flaw::new(4, FlawKind::UnsupportedVersion, message));
+            let flaw = Flaw::new(4, FlawKind::UnsupportedVersion, message);
+            // Otherwise it is a header: one of a later version.
+            return Err(match header.version > 3 && header.check_flags(b).is_ok() {
+                true => flaw.foreign(),
+                false => flaw,
+            });
         }
         header.check_flags(b)?;
         if header.capacity == 0 || header.capacity > limits.max_capacity / SECTOR {
@@ -108,6 +114,19 @@ impl Header {
         let known =
             FLAG_NEWLINE_TEST | FLAG_REDUNDANT | FLAG_ZERO_GRAIN | FLAG_COMPRESSED | FLAG_MARKERS;
         let wanted = FLAG_COMPRESSED | FLAG_MARKERS;
+        let method = u16::from_le_bytes([b[77], b[78]]);
+        if self.flags & wanted == 0 && method == 0 {
+            // Three fields agree: it was never a stream-optimized disk.
+            let kind = match self.descriptor_offset {
+                0 => "an extent of a disk in several files (twoGbMaxExtentSparse)",
+                _ => "a monolithicSparse VMDK",
+            };
+            let message = format!(
+                "{kind}, not a stream-optimized one (flags {:#x})",
+                self.flags
+            );
+            return Err(Flaw::new(8, FlawKind::BadFlags, message).foreign());
+        }
         if self.flags & wanted != wanted {
             return bad(
                 8,
@@ -131,7 +150,6 @@ impl Header {
                 "newline test bytes changed: the stream was altered by a text-mode transfer",
             ));
         }
-        let method = u16::from_le_bytes([b[77], b[78]]);
         if method != COMPRESSION_DEFLATE {
             return bad(
                 77,
@@ -342,22 +360,21 @@ pub(crate) fn read(start: &[u8], limits: &Limits) -> Result<Header, Flaw> {
     Err(Flaw::new(start.len() as u64, FlawKind::Truncated, message))
 }
 
-/// Refuses bytes that cannot be a header, saying what they are where that is easily told.
+/// Refuses bytes that cannot be a header, saying what they are where that is known.
 pub(crate) fn check_magic(start: &[u8]) -> Result<(), Flaw> {
     if start.starts_with(&MAGIC) {
         return Ok(());
     }
-    let what = match start.get(..4) {
-        Some(b"kdmv") => "a stream that its writer (open-vmdk) never finished",
-        Some(b"COWD") => "a disk of the old ESX sparse format",
-        Some(b"# Di") => "a bare text descriptor without the disk itself",
-        Some(b"<htm" | b"<!DO" | b"<?xm") => "a web page or XML, not a disk",
-        _ => "not a sparse VMDK",
-    };
     let found = start[..start.len().min(4)].escape_ascii();
-    Err(Flaw::new(
-        0,
-        FlawKind::BadMagic,
-        format!("starts with \"{found}\", expected \"KDMV\": {what}"),
-    ))
+    let flaw = |what: &str| {
+        let message = format!("starts with \"{found}\", expected \"KDMV\": {what}");
+        Flaw::new(0, FlawKind::BadMagic, message)
+    };
+    if let Some(name) = foreign_by_head(start) {
+        return Err(flaw(&name).foreign());
+    }
+    Err(flaw(match start.get(..4) {
+        Some(b"kdmv") => "a stream that its writer (open-vmdk) never finished",
+        _ => "not a sparse VMDK",
+    }))
 }

@@ -20,6 +20,7 @@ mod encode;
 mod end;
 mod flaw;
 mod fold;
+mod foreign;
 mod front;
 mod header;
 #[cfg(feature = "igzip")]
@@ -47,6 +48,7 @@ pub use decode::DiskSink;
 pub use descriptor::Descriptor;
 pub use encode::{Compression, DiskSource, Encode, EncodeOptions, Encoded};
 pub use flaw::{Flaw, FlawKind};
+pub use foreign::{FOREIGN_HEAD, FOREIGN_TAIL, foreign_by_head, foreign_by_tail};
 pub use header::{Header, Layout};
 pub use normalize::{Normalize, NormalizeOptions};
 pub use options::{CheckOptions, Level, Limits, Spawn};

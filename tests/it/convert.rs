@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 use vmdk_backup::error::{Error, Kind};
-use vmdk_backup::ops::{ConvertOptions, InspectOptions, Summary, convert, inspect};
+use vmdk_backup::ops::{ConvertOptions, InspectOptions, SourceFormat, Summary, convert, inspect};
 use vmdk_backup::service::Format;
 use vmdk_backup::vmdk::Compression;
 
@@ -37,9 +37,10 @@ impl Place {
     }
 }
 
-fn options(source: &Path, target: &Path, format: Format) -> ConvertOptions<'static> {
+pub fn options(source: &Path, target: &Path, format: Format) -> ConvertOptions<'static> {
     ConvertOptions {
         source: source.to_owned(),
+        source_format: SourceFormat::Probe,
         target: target.to_owned(),
         format,
         compression: Compression::Fast,
@@ -56,6 +57,7 @@ pub fn run(source: &Path, target: &Path, format: Format) -> Result<Summary, Erro
 fn look(path: &Path) -> serde_json::Value {
     let found = inspect(InspectOptions {
         path: path.to_owned(),
+        source_format: SourceFormat::Probe,
         progress: None,
         cancel: None,
     });
@@ -197,6 +199,7 @@ fn a_flaw_is_told_and_where() {
     std::fs::write(&place.stream, &whole[..100]).unwrap();
     let refused = inspect(InspectOptions {
         path: place.stream.clone(),
+        source_format: SourceFormat::Probe,
         progress: None,
         cancel: None,
     });

@@ -56,6 +56,7 @@ const OPERATIONS: [(&str, &[&str]); 4] = [
         "convert",
         &[
             "vmdk_compression",
+            "vmdk_source_format",
             "vmdk_convert_options",
             "vmdk_inspected_callback",
             "vmdk_inspect_options",

@@ -10,6 +10,7 @@ mod examples;
 mod faults;
 mod fixture;
 mod floors;
+mod foreign;
 mod header;
 mod jobs;
 mod known;

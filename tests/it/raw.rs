@@ -5,7 +5,9 @@ use crate::jobs::{backup, restore};
 use std::path::Path;
 use std::process::Command;
 use vmdk_backup::error::{Error, Kind};
-use vmdk_backup::ops::{Common, Summary, VerifyOptions, verify_backup};
+use vmdk_backup::ops::{
+    Common, RestoreOptions, Summary, VerifyOptions, restore_backup, verify_backup,
+};
 use vmdk_backup::service::{BackupService, Directory, Format, Staging};
 use vmdk_backup::volume::Volume;
 use vsphere_sim::{DataTrouble, Options, Trouble};
@@ -99,6 +101,47 @@ fn a_backup_is_restored_as_what_it_is() {
     backup(&scene, &service, "b", common(Format::Raw)).unwrap();
     let error = restore(&scene, &service, &scene.volume(), common(Format::Stream)).unwrap_err();
     assert_eq!(error.kind(), Kind::InvalidArgument, "{error}");
+}
+
+#[test]
+fn a_backup_without_metadata_is_taken_for_nothing_else_than_it_is() {
+    let scene = Scene::new(Options::default());
+    let service = Directory::new(scene.dir.path()).unwrap();
+    let state = scene.state();
+    for (id, format, other) in [
+        ("b", Format::Raw, Format::Stream),
+        ("c", Format::Stream, Format::Raw),
+    ] {
+        let made = backup(&scene, &service, id, common(format)).unwrap();
+        std::fs::remove_file(scene.dir.path().join(id).join("metadata.json")).unwrap();
+        let verify = |format| {
+            let options = VerifyOptions {
+                backup_id: id.into(),
+                format,
+                ..VerifyOptions::default()
+            };
+            verify_backup(&service, options)
+        };
+        let verified = verify(format).unwrap();
+        assert_eq!(verified.content_digest, made.content_digest);
+        assert!(verified.notices[0].contains("no metadata"));
+        let wrong = RestoreOptions {
+            backup_id: id.into(),
+            common: common(other),
+        };
+        let error = restore_backup(&scene.client(), &service, &scene.volume(), wrong).unwrap_err();
+        assert_eq!(error.kind(), Kind::InvalidArgument, "{error}");
+        // The default says nothing; a raw disk has to be one.
+        match other {
+            Format::Stream => drop(verify(other).unwrap()),
+            Format::Raw => assert_eq!(verify(other).unwrap_err().kind(), Kind::InvalidArgument),
+        }
+    }
+    let both = scene.dir.path().join("b/disk.vmdk");
+    std::fs::copy(scene.dir.path().join("c/disk.vmdk"), both).unwrap();
+    let error = verify(&service).unwrap_err();
+    assert_eq!(error.kind(), Kind::Corrupt, "{error}");
+    assert_eq!(scene.state(), state);
 }
 
 #[test]

@@ -160,6 +160,24 @@ fn what_is_no_disk_has_its_exit_code() {
 }
 
 #[test]
+fn what_the_file_is_can_be_stated() {
+    const UNSUPPORTED: i32 = 12;
+    let place = Place::new();
+    let bytes = [&b"QFI\xfb\0\0\0\x03"[..], &[7; 5000]].concat();
+    let path = place.file("guest.raw", &bytes);
+    assert_eq!(tell(tool().arg(&path)).0, UNSUPPORTED);
+    let stated = ["--source", "raw"];
+    let (code, said) = tell(tool().args(stated).arg(&path));
+    assert_eq!((code, shown(&said, "format")), (0, "raw"));
+    let to = place.dir.path().join("guest.vmdk");
+    let convert = ["--convert", "stream"];
+    let (code, said) = tell(tool().args(stated).args(convert).args([&path, &to]));
+    assert_eq!(code, 0, "{said}");
+    let (code, _) = tell(tool().args(["--source", "stream"]).arg(&place.raw));
+    assert_eq!(code, CORRUPT);
+}
+
+#[test]
 fn json_comes_as_the_library_made_it() {
     let place = Place::new();
     let (code, said) = tell(tool().arg("--json").arg(&place.stream));
@@ -224,7 +242,8 @@ fn words_of_a_hostile_descriptor_are_shown_escaped() {
 fn arguments_that_do_not_fit_are_refused_with_the_usage() {
     let place = Place::new();
     let stream = place.stream.to_str().unwrap();
-    let wrong: [&[&str]; 6] = [
+    let wrong: [&[&str]; 7] = [
+        &["--source", "qcow2", stream],
         &[],
         &[stream, stream],
         &["--convert", "raw", stream],
