@@ -7,10 +7,11 @@ use super::plan::Plan;
 use super::proof::{compare_manifest, corrupt, new_check};
 use super::restore::Restore;
 use super::source::Source;
-use super::undo::{Made, attached};
+use super::undo::{Made, attached, remove_disk};
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::slab::{SLABS, SlabPool};
 use crate::vmdk::{Check, Facts, Level};
+use crate::volume::DiskType;
 use crate::vsphere::device::Disk;
 use crate::vsphere::lease::Lease;
 use crate::vsphere::machine::NewMachine;
@@ -247,23 +248,29 @@ impl<'a> Restore<'a> {
                 session.clone(),
                 imported.vm.clone(),
                 machine::Changes {
-                    extra_config: vec![tag_disks(&[&to])],
+                    extra_config: vec![tag_disks(&[&from, &to])],
                     ..machine::Changes::default()
                 },
             ))?;
             op.settle(virtual_disk::copy(
                 session.clone(),
                 datacenter.clone(),
-                from,
+                from.clone(),
                 to.clone(),
                 plan.disk_type,
                 plan.adapter,
             ))?;
             let mut converted = imported.disk.moved_to(to.clone());
             converted.disk_type = plan.disk_type;
+            // The imported disk is deleted when its copy is proven to have taken its place.
+            let original = Made::Disk {
+                datacenter: datacenter.clone(),
+                path: from.clone(),
+            };
+            self.undo.note(op, original)?;
             let changes = machine::Changes {
                 moves: vec![
-                    imported.disk.destroy(),
+                    imported.disk.detach(),
                     imported.disk.succeed_with(&converted),
                 ],
                 ..machine::Changes::default()
@@ -278,7 +285,19 @@ impl<'a> Restore<'a> {
                     Ok(attached.contains(&to).then_some(()))
                 }
             })?;
-            self.undo.keep_disk(&to);
+            self.undo.forget_disk(&to);
+            let copied = self.only_disk(op, &imported.vm)?;
+            if copied.disk_type != plan.disk_type || copied.capacity != imported.disk.capacity {
+                return Err(made_otherwise(
+                    &copied,
+                    plan.disk_type,
+                    imported.disk.capacity,
+                ));
+            }
+            let deletion = remove_disk(session.clone(), datacenter.clone(), from.clone());
+            op.settle(deletion)
+                .context("delete the imported disk, of which there is a copy")?;
+            self.undo.forget_disk(&from);
         }
         if imported.disk.capacity < plan.capacity {
             op.enter(Phase::Convert, 0)?;
@@ -293,12 +312,10 @@ impl<'a> Restore<'a> {
         }
         imported.disk = self.only_disk(op, &imported.vm)?;
         if imported.disk.disk_type != plan.disk_type || imported.disk.capacity != plan.capacity {
-            return Err(Error::new(
-                Kind::Unsupported,
-                format!(
-                    "the server made a {} disk of {} bytes, asked for was {} and {}",
-                    imported.disk.disk_type, imported.disk.capacity, plan.disk_type, plan.capacity
-                ),
+            return Err(made_otherwise(
+                &imported.disk,
+                plan.disk_type,
+                plan.capacity,
             ));
         }
         Ok(())
@@ -308,6 +325,16 @@ impl<'a> Restore<'a> {
         let vm = op.run(backing::describe(op.session().clone(), vm.clone()))?;
         Disk::choose(vm.disks, None)
     }
+}
+
+fn made_otherwise(disk: &Disk, disk_type: DiskType, capacity: u64) -> Error {
+    Error::new(
+        Kind::Unsupported,
+        format!(
+            "the server made a {} disk of {} bytes, asked for was {disk_type} and {capacity}",
+            disk.disk_type, disk.capacity
+        ),
+    )
 }
 
 /// The tag that says where a disk may lie that was taken out of its temporary virtual machine.

@@ -3,6 +3,7 @@
 mod create;
 mod disk_file;
 mod export;
+mod finish;
 mod import;
 mod journal;
 mod operation;

@@ -8,11 +8,23 @@ use crate::volume::{AdapterType, DiskType};
 use crate::vsphere::backing::Backing;
 use crate::vsphere::device::Disk;
 use crate::vsphere::placement::{self, Site};
+use crate::vsphere::virtual_disk::{datastore_of, folder_of};
 
 /// The backing to restore into, and its disk that is to be replaced.
 pub(super) struct Existing {
     pub(super) backing: Backing,
     pub(super) disk: Disk,
+}
+
+impl Existing {
+    /// Where the restored disk is to lie: in the backing's own folder. Another machine's folder,
+    /// in which the old disk may lie, goes with that machine on some servers.
+    pub(super) fn folder(&self) -> &str {
+        let beside = folder_of(&self.disk.file);
+        let home = self.backing.home();
+        let same = |home: &&str| datastore_of(home) == datastore_of(beside);
+        home.filter(same).unwrap_or(beside)
+    }
 }
 
 /// What the restored disk is to be.

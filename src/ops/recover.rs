@@ -3,10 +3,10 @@
 //! Journals say what was begun here; tags on the server say it also where the journal is lost.
 //! Every step may be repeated, and by two recoveries at once: what is gone already is done.
 
+use super::finish::{still_there, untag};
 use super::journal::{Abandoned, Journals};
 use super::operation::{Operation, server_identity};
 use super::remains::{Remains, Replacement, tagged};
-use super::replace::untag;
 use super::undo::{attached, remove_disk, remove_vm};
 use super::watch::{ProgressFn, Watch};
 use crate::cancel::Cancel;
@@ -140,7 +140,7 @@ impl Recovery {
         let session = op.session().clone();
         let before = self.failures();
         let mut later = Vec::new();
-        let progressed = match &remains.replacement {
+        let looked = match &remains.replacement {
             None => op.settle(adopted(
                 session.clone(),
                 remains.vms.clone(),
@@ -152,24 +152,24 @@ impl Recovery {
                 operation.to_owned(),
             )),
         };
+        let (progressed, kept) = match looked {
+            Ok(looked) => looked,
+            Err(error) => return self.tell(operation, &error.to_string(), Outcome::Failed),
+        };
         match (&progressed, &remains.replacement) {
-            (Err(error), _) => self.tell(operation, &error.to_string(), Outcome::Failed),
-            (Ok(Progressed::Unclear), Some(replacement)) => {
+            (Progressed::Unclear, Some(replacement)) => {
                 let why = format!(
                     "{} has neither its old disk {} nor the restored one: nothing was deleted",
                     replacement.backing, replacement.old
                 );
-                self.tell(operation, &why, Outcome::Failed);
+                return self.tell(operation, &why, Outcome::Failed);
             }
-            (Ok(Progressed::Replaced), Some(replacement)) => {
-                let (datacenter, old) = (&replacement.datacenter, &replacement.old);
-                self.delete_disk(op, operation, datacenter, old);
-            }
-            (Ok(Progressed::NotReplaced), _) => {
+            (Progressed::NotReplaced, _) => {
                 let vms = remains.vms.iter().filter_map(|(_, moref)| moref.clone());
-                match op.settle(attached(session, vms.collect())) {
+                match op.settle(attached(session.clone(), vms.collect())) {
                     Ok(attached) => {
-                        for (datacenter, path) in &remains.disks {
+                        let disks = remains.disks.iter();
+                        for (datacenter, path) in disks.filter(|(_, path)| !kept.contains(path)) {
                             if attached.contains(path) {
                                 // It goes with its machine, unless a detaching was under way.
                                 later.push((datacenter.clone(), path.clone()));
@@ -181,11 +181,11 @@ impl Recovery {
                     Err(error) => self.tell(operation, &error.to_string(), Outcome::Failed),
                 }
             }
-            (Ok(_), _) => {}
+            _ => {}
         }
-        if self.failures() == before && !matches!(progressed, Ok(Progressed::Adopted)) {
+        if self.failures() == before && !matches!(progressed, Progressed::Adopted) {
             for (name, moref) in remains.vms {
-                self.destroy_vm(op, operation, name, moref);
+                self.destroy_vm(op, operation, (name, moref), kept.clone());
             }
         }
         if self.failures() == before && !self.dry_run {
@@ -193,9 +193,36 @@ impl Recovery {
                 self.delete_disk(op, operation, datacenter, path);
             }
         }
+        if self.failures() == before
+            && let (Progressed::Replaced, Some(replacement)) = (&progressed, &remains.replacement)
+        {
+            self.delete_old(op, operation, replacement, kept);
+        }
         if self.failures() == before {
             self.close(op, operation, remains.replacement, remains.journal);
         }
+    }
+
+    /// Deletes the old disk of a backing that has its new one: last of all, and only when that is
+    /// proven to be there still.
+    fn delete_old(
+        &mut self,
+        op: &mut Operation<'_>,
+        operation: &str,
+        replacement: &Replacement,
+        attached: Vec<String>,
+    ) {
+        let Replacement {
+            datacenter, old, ..
+        } = replacement;
+        for file in attached {
+            let proof = still_there(op.session().clone(), datacenter.clone(), file);
+            if let Err(error) = op.settle(proof) {
+                let why = format!("the replaced disk {old} is kept: {error}");
+                return self.tell(operation, &why, Outcome::Failed);
+            }
+        }
+        self.delete_disk(op, operation, datacenter, old);
     }
 
     /// Everything is taken away: tag and journal go last.
@@ -245,14 +272,15 @@ impl Recovery {
         &mut self,
         op: &mut Operation<'_>,
         operation: &str,
-        name: String,
-        moref: Option<Moref>,
+        (name, moref): (String, Option<Moref>),
+        kept: Vec<String>,
     ) {
         let what = format!("destroy temporary virtual machine {name}");
         if self.dry_run {
             return self.tell(operation, &what, Outcome::Done);
         }
-        let removal = remove_vm(op.session().clone(), name, moref, operation.to_owned());
+        let session = op.session().clone();
+        let removal = remove_vm(session, name, moref, operation.to_owned(), kept);
         self.judge(operation, &what, op.settle(removal));
     }
 
@@ -278,27 +306,32 @@ impl Recovery {
     }
 }
 
+/// How far the replacement had come, and the disks that the backing has.
 async fn progressed(
     session: Session,
     replacement: Replacement,
     operation: String,
-) -> Result<Progressed> {
+) -> Result<(Progressed, Vec<String>)> {
     let backing = match backing::describe(session, replacement.backing).await {
         Ok(backing) => backing,
         // Its disk went with it, whichever it was.
-        Err(error) if error.kind() == Kind::NotFound => return Ok(Progressed::Finished),
+        Err(error) if error.kind() == Kind::NotFound => {
+            return Ok((Progressed::Finished, Vec::new()));
+        }
         Err(error) => return Err(error),
     };
     let has = |path: &str| backing.disks.iter().any(|disk| disk.file == path);
     let is_tagged = backing.extra(tag::OPERATION) == Some(&*operation);
     let has_new = replacement.new.as_deref().is_some_and(has);
-    Ok(match (is_tagged, has(&replacement.old), has_new) {
+    let progressed = match (is_tagged, has(&replacement.old), has_new) {
         // The server applied the swap and the tag in one step.
         (true, false, _) => Progressed::Replaced,
         (false, true, false) => Progressed::NotReplaced,
         (false, false, true) => Progressed::Finished,
         _ => Progressed::Unclear,
-    })
+    };
+    let disks = backing.disks.into_iter().map(|disk| disk.file);
+    Ok((progressed, disks.collect()))
 }
 
 /// Whether the temporary virtual machine, which is untagged in the same step, became the backing.
@@ -306,18 +339,18 @@ async fn adopted(
     session: Session,
     vms: Vec<(String, Option<Moref>)>,
     operation: String,
-) -> Result<Progressed> {
+) -> Result<(Progressed, Vec<String>)> {
     for moref in vms.into_iter().filter_map(|(_, moref)| moref) {
         match backing::describe(session.clone(), moref).await {
             Ok(vm) if vm.extra(tag::OPERATION) != Some(&*operation) => {
-                return Ok(Progressed::Adopted);
+                return Ok((Progressed::Adopted, Vec::new()));
             }
             Ok(_) => {}
             Err(error) if error.kind() == Kind::NotFound => {}
             Err(error) => return Err(error),
         }
     }
-    Ok(Progressed::NotReplaced)
+    Ok((Progressed::NotReplaced, Vec::new()))
 }
 
 /// Takes the tags off the backing if they are those of `operation`; whether they were.

@@ -1,10 +1,10 @@
-//! The restored disk takes the place of the backing's own, which is deleted last of all.
+//! The restored disk takes the place of the backing's own.
 
 use super::import::{Imported, tag_disks};
 use super::operation::Operation;
 use super::plan::Existing;
 use super::restore::Restore;
-use super::undo::{Made, attached, remove_disk};
+use super::undo::{Made, attached};
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::vsphere::backing::{self, Backing};
 use crate::vsphere::device::{Disk, same_uuid};
@@ -21,10 +21,10 @@ impl Restore<'_> {
         imported: Imported,
     ) -> Result<()> {
         op.enter(Phase::Replace, 0)?;
-        let Existing { backing, disk: old } = existing;
+        let Existing { backing, disk: old } = &existing;
         self.summary.backing = backing.moref.value.clone();
         let datacenter = imported.site.datacenter.clone();
-        let new = self.move_beside(op, &imported, &old, &datacenter)?;
+        let new = self.move_beside(op, &imported, &existing, &datacenter)?;
         op.run(unchanged(
             op.session().clone(),
             backing.moref.clone(),
@@ -38,51 +38,24 @@ impl Restore<'_> {
             new: new.file.clone(),
         };
         self.undo.note(op, replacement)?;
-        self.swap(op, &backing.moref, &old, &new)?;
+        self.swap(op, &backing.moref, old, &new)?;
         self.undo.keep_disk(&new.file);
-        self.restore_uuid(op, &backing.moref, &old, &new);
-        self.finish(op, &backing.moref, &datacenter, &old);
-        Ok(())
-    }
-
-    /// The volume is restored: what is left is to clear away, and failing at it is no failure of
-    /// the restore.
-    fn finish(&mut self, op: &mut Operation<'_>, backing: &Moref, datacenter: &Moref, old: &Disk) {
-        op.watch.set_phase(Phase::Finish);
-        let session = op.session().clone();
-        let mut left = Vec::new();
-        let delete = remove_disk(session.clone(), datacenter.clone(), old.file.clone());
-        if let Err(error) = op.settle(delete) {
-            left.push(format!("the replaced disk {}: {error}", old.file));
-        }
-        left.extend(self.undo.run(op));
-        if left.is_empty()
-            && let Err(error) = op.settle(untag(session, backing.clone()))
-        {
-            left.push(format!("the tag on {backing}: {error}"));
-        }
-        if !left.is_empty() {
-            self.undo.leave();
-        }
-        self.left.extend(left);
+        self.restore_uuid(op, &backing.moref, old, &new);
+        self.finish(op, &existing, &datacenter, &new)
     }
 
     /// Takes the disk out of the temporary virtual machine and moves its file into the folder of
-    /// the old one, where the datastore can.
+    /// the backing, where the datastore can.
     fn move_beside(
         &mut self,
         op: &mut Operation<'_>,
         imported: &Imported,
-        old: &Disk,
+        existing: &Existing,
         datacenter: &Moref,
     ) -> Result<Disk> {
         let session = op.session().clone();
         let from = imported.disk.file.clone();
-        let to = format!(
-            "{}volume-{}.vmdk",
-            virtual_disk::folder_of(&old.file),
-            op.id()
-        );
+        let to = format!("{}volume-{}.vmdk", existing.folder(), op.id());
         for path in [&from, &to] {
             let disk = Made::Disk {
                 datacenter: datacenter.clone(),
@@ -116,11 +89,11 @@ impl Restore<'_> {
         });
         let file = match moved {
             Ok(()) => {
-                self.undo.keep_disk(&from);
+                self.undo.forget_disk(&from);
                 to
             }
             Err(error) if error.kind() == Kind::Unsupported => {
-                self.undo.keep_disk(&to);
+                self.undo.forget_disk(&to);
                 self.summary.notices.push(format!(
                     "the datastore cannot move disks: the restored one stays at {from}"
                 ));
@@ -226,22 +199,7 @@ impl Restore<'_> {
             "the backing shows {} bytes in mode {}, not {} in mode {}",
             now.capacity, now.mode, old.capacity, old.mode
         );
-        let changes = Changes {
-            moves: vec![now.detach(), now.succeed_with(old)],
-            extra_config: cleared(),
-            ..Changes::default()
-        };
-        let session = op.session().clone();
-        let back = op.settle(machine::reconfigure(session, backing.clone(), changes));
-        let error = Error::new(Kind::Corrupt, why);
-        match back {
-            Ok(()) => Err(error),
-            Err(_) => {
-                self.undo.keep_disk(&now.file);
-                self.undo.leave();
-                Err(error.leaving_behind(format!("old disk {}, detached", old.file)))
-            }
-        }
+        Err(self.return_old(op, backing, old, now, Error::new(Kind::Corrupt, why)))
     }
 
     /// Guests know a disk by its UUID; where the attach did not carry it over, an edit does.
@@ -273,22 +231,6 @@ impl Restore<'_> {
         };
         self.summary.notices.push(notice);
     }
-}
-
-/// The keys of a finished replacement, with values that remove them.
-fn cleared() -> Vec<(String, String)> {
-    [tag::OPERATION, tag::STARTED, tag::REPLACED]
-        .map(|key| (key.to_owned(), String::new()))
-        .into()
-}
-
-/// Takes the tags of a finished replacement off the backing.
-pub(super) async fn untag(session: Session, backing: Moref) -> Result<()> {
-    let changes = Changes {
-        extra_config: cleared(),
-        ..Changes::default()
-    };
-    machine::reconfigure(session, backing, changes).await
 }
 
 fn slot<'a>(backing: &'a Backing, disk: &Disk) -> Option<&'a Disk> {

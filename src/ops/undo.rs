@@ -4,7 +4,8 @@ use super::operation::Operation;
 use crate::error::{Error, Kind, Result};
 use crate::log::Level;
 use crate::volume::Volume;
-use crate::vsphere::{Moref, Session, backing, machine, tag, virtual_disk};
+use crate::vsphere::backing::{self, Backing};
+use crate::vsphere::{Moref, Session, file_manager, machine, tag, virtual_disk};
 use serde::{Deserialize, Serialize};
 
 /// Something that this operation made.
@@ -29,6 +30,8 @@ pub(super) enum Made {
 #[derive(Default)]
 pub(super) struct Undo {
     made: Vec<Made>,
+    /// The disks that must survive, whatever is removed beside them.
+    kept: Vec<String>,
     /// Something could not be taken away or finished: recovery will try again.
     unsettled: bool,
 }
@@ -58,10 +61,16 @@ impl Undo {
             .retain(|made| !matches!(made, Made::TemporaryVm { .. }));
     }
 
-    /// The disk is part of the backing, or deleted: it is not to be taken away any more.
+    /// The disk is, or may be, part of the backing: it must survive.
     pub(super) fn keep_disk(&mut self, kept: &str) {
+        self.forget_disk(kept);
+        self.kept.push(kept.to_owned());
+    }
+
+    /// There is no such disk, or it goes with the virtual machine that has it attached.
+    pub(super) fn forget_disk(&mut self, gone: &str) {
         self.made
-            .retain(|made| !matches!(made, Made::Disk { path, .. } if path == kept));
+            .retain(|made| !matches!(made, Made::Disk { path, .. } if path == gone));
     }
 
     /// Something was left that recovery must finish.
@@ -104,7 +113,7 @@ impl Undo {
             .partition(|made| matches!(made, Made::Disk { path, .. } if attached.contains(path)));
         now.reverse();
         for made in now.into_iter().chain(later) {
-            if let Err(error) = take_away(op, &made) {
+            if let Err(error) = take_away(op, &made, &self.kept) {
                 op.log()
                     .record(Level::Warn, || format!("undo {made:?}: {error}"));
                 left.push(format!("{made} ({error})"));
@@ -143,14 +152,15 @@ impl std::fmt::Display for Made {
     }
 }
 
-fn take_away(op: &mut Operation<'_>, made: &Made) -> Result<()> {
+fn take_away(op: &mut Operation<'_>, made: &Made, kept: &[String]) -> Result<()> {
     let session = op.session().clone();
     match made {
         Made::TemporaryVm { name, moref } => {
             // An aborted import's virtual machine is the server's to remove: let it.
             op.finish_cleanup();
-            let removal = remove_vm(session, name.clone(), moref.clone(), op.id().to_owned());
-            op.settle(removal).map(drop)
+            let (name, moref, id) = (name.clone(), moref.clone(), op.id().to_owned());
+            op.settle(remove_vm(session, name, moref, id, kept.to_vec()))
+                .map(drop)
         }
         Made::Disk { datacenter, path } => op
             .settle(remove_disk(session, datacenter.clone(), path.clone()))
@@ -173,12 +183,15 @@ pub(super) async fn attached(session: Session, vms: Vec<Moref>) -> Result<Vec<St
     Ok(files)
 }
 
-/// Destroys the temporary virtual machine of operation `id`; whether there was one.
+/// Destroys the temporary virtual machine of operation `id`; whether there was one. One in whose
+/// folder a disk of `kept` lies is only taken apart: some servers remove the folder with all that
+/// is in it.
 pub(super) async fn remove_vm(
     session: Session,
     name: String,
     moref: Option<Moref>,
     id: String,
+    kept: Vec<String>,
 ) -> Result<bool> {
     let wanted = Volume {
         name,
@@ -197,7 +210,39 @@ pub(super) async fn remove_vm(
             format!("{} is no temporary machine of operation {id}", vm.moref),
         ));
     }
+    let holds = |path: &String| {
+        vm.home().is_some_and(|home| path.starts_with(home))
+            || vm.disks.iter().any(|disk| disk.file == *path)
+    };
+    if kept.iter().any(holds) {
+        return take_apart(session, vm, &kept).await.map(|()| true);
+    }
     was_there(machine::destroy(session, vm.moref).await)
+}
+
+/// Unregisters a virtual machine and deletes its files one by one, but those of `kept`.
+async fn take_apart(session: Session, vm: Backing, kept: &[String]) -> Result<()> {
+    let datacenter = backing::datacenter_of(session.clone(), vm.moref.clone()).await?;
+    let mut plain = machine::plain_files(&session, &vm.moref).await?;
+    plain.extend(vm.vmx.clone().filter(|vmx| !plain.contains(vmx)));
+    plain.retain(|path| vm.home().is_some_and(|home| path.starts_with(home)));
+    machine::unregister(session.clone(), vm.moref).await?;
+    let mut left = Vec::new();
+    for disk in vm.disks.iter().filter(|disk| !kept.contains(&disk.file)) {
+        let removal = remove_disk(session.clone(), datacenter.clone(), disk.file.clone());
+        left.extend(removal.await.err());
+    }
+    for path in plain {
+        let removal = file_manager::delete(session.clone(), datacenter.clone(), path);
+        left.extend(removal.await.err());
+    }
+    match left.into_iter().reduce(|one, other| one.context(other)) {
+        None => Ok(()),
+        Some(error) => Err(error.context(format_args!(
+            "{} is unregistered, but files of it are left",
+            vm.name
+        ))),
+    }
 }
 
 /// Deletes a disk file; whether there was one.

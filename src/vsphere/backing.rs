@@ -1,6 +1,7 @@
 //! The backing of a volume: found, and described.
 
 use super::device::{self, Disk};
+use super::virtual_disk::folder_of;
 use super::{Moref, Session, property};
 use crate::error::{Context, Error, Kind, Result};
 use crate::transport::soap::Element;
@@ -38,15 +39,18 @@ pub struct Backing {
     pub host: Option<Moref>,
     /// Bytes its files take on datastores, where the server knows.
     pub committed: Option<u64>,
+    /// The datastore path of its configuration file, in the folder that is its own.
+    pub vmx: Option<String>,
 }
 
-const DESCRIPTION: [&str; 12] = [
+const DESCRIPTION: [&str; 13] = [
     "name",
     "config.changeVersion",
     "config.instanceUuid",
     "config.template",
     "config.hardware.device",
     "config.extraConfig",
+    "config.files.vmPathName",
     "runtime.powerState",
     "runtime.host",
     "snapshot",
@@ -211,6 +215,7 @@ pub async fn describe(session: Session, moref: Moref) -> Result<Backing> {
         resource_pool: vm.moref("resourcePool"),
         host: vm.moref("runtime.host"),
         committed: vm.parse("summary.storage.committed"),
+        vmx: vm.text("config.files.vmPathName").map(str::to_owned),
         moref,
     })
 }
@@ -231,6 +236,13 @@ impl Backing {
         .with_object(&self.moref.value)
         .with_fault("InvalidPowerState")
         .remedy("power it off first"))
+    }
+
+    /// The folder of its own (`[ds1] volume-1/`), where the server says which that is.
+    pub fn home(&self) -> Option<&str> {
+        let folder = folder_of(self.vmx.as_deref()?);
+        // The root of a datastore belongs to nobody.
+        folder.ends_with('/').then_some(folder)
     }
 
     /// The value of a key of its extra configuration.

@@ -222,14 +222,6 @@ impl Disk {
         self.change("remove", self.device(&self.file, None))
     }
 
-    /// Removes the disk and deletes its file.
-    pub fn destroy(&self) -> Element {
-        Element::new("deviceChange")
-            .with_text("operation", "remove")
-            .with_text("fileOperation", "destroy")
-            .with(self.device(&self.file, None))
-    }
-
     /// Attaches the existing file of `new` in this disk's slot, with this disk's mode, sharing,
     /// limits and UUID.
     pub fn succeed_with(&self, new: &Disk) -> Element {

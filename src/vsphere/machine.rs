@@ -1,7 +1,7 @@
 //! Verbs on virtual machines: create, import, export, reconfigure, destroy.
 
 use super::placement::Site;
-use super::{Moref, Session, device, task};
+use super::{Moref, Session, device, property, task};
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::Level;
 use crate::transport::soap::{Element, Node};
@@ -232,6 +232,44 @@ pub async fn destroy(session: Session, moref: Moref) -> Result<()> {
         Err(error) if error.kind() == Kind::NotFound => Ok(()),
         outcome => outcome,
     }
+}
+
+/// Takes a virtual machine out of the inventory; all its files stay. One that is gone is taken out.
+///
+/// # Errors
+/// What the server answers.
+pub async fn unregister(session: Session, moref: Moref) -> Result<()> {
+    let answer = session
+        .call_idempotent(&moref, "UnregisterVM", Vec::new())
+        .await;
+    match told(answer.map(Some), "unregister", &moref) {
+        Err(error) if error.kind() == Kind::NotFound => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// The datastore paths of a virtual machine's own files that are no disks: configuration, NVRAM, logs.
+///
+/// # Errors
+/// Those of the read.
+pub async fn plain_files(session: &Session, moref: &Moref) -> Result<Vec<String>> {
+    const KINDS: [&str; 7] = [
+        "config",
+        "extendedConfig",
+        "nvram",
+        "snapshotList",
+        "snapshotManifestList",
+        "log",
+        "stat",
+    ];
+    let vm = property::read(session, moref, &["layoutEx.file"]).await?;
+    let files = vm.get("layoutEx.file").map_or(&[][..], |all| &all.children);
+    let plain = files.iter().filter(|file| {
+        let kind = file.text_at("type").unwrap_or_default();
+        KINDS.contains(&kind)
+    });
+    let paths = plain.filter_map(|file| file.text_at("name"));
+    Ok(paths.map(str::to_owned).collect())
 }
 
 fn told(outcome: Result<Option<Node>>, what: &str, moref: &Moref) -> Result<()> {

@@ -9,6 +9,7 @@ pub(crate) mod data_url;
 pub mod device;
 mod endpoint;
 pub mod fault;
+pub mod file_manager;
 mod folder;
 pub mod lease;
 mod login;

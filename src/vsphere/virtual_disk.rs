@@ -124,6 +124,28 @@ pub async fn delete(session: Session, datacenter: Moref, name: String) -> Result
     verb_by(again, session, "DeleteVirtualDisk_Task", arguments, what).await
 }
 
+/// The UUID in a disk's descriptor, which is read from the datastore: a proof that the disk is there.
+///
+/// # Errors
+/// [`Kind::NotFound`] when there is no such disk.
+pub async fn uuid(session: Session, datacenter: Moref, name: String) -> Result<String> {
+    let what = format!("look for disk {name}");
+    let Some(disks) = session.content().virtual_disk_manager.clone() else {
+        return Err(
+            Error::new(Kind::Unsupported, "the server has no VirtualDiskManager").context(what),
+        );
+    };
+    let arguments = vec![
+        Element::new("name").text(&name),
+        Element::moref("datacenter", &datacenter),
+    ];
+    let answer = session
+        .call_idempotent(&disks, "QueryVirtualDiskUuid", arguments)
+        .await
+        .context(what)?;
+    Ok(answer.text_at("returnval").unwrap_or_default().to_owned())
+}
+
 async fn verb(session: Session, method: &str, arguments: Vec<Element>, what: String) -> Result<()> {
     verb_by(Session::call, session, method, arguments, what).await
 }

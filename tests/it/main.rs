@@ -29,6 +29,7 @@ mod secrets;
 mod session;
 mod soak;
 mod stage;
+mod survival;
 mod system;
 mod tls;
 mod transport;

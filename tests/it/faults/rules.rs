@@ -164,14 +164,19 @@ fn hides_lease(point: &Point) -> bool {
     point.fault.hides_effect() && ["ExportVm", "ImportVApp"].contains(&method.as_str())
 }
 
-/// Whether something may be left to recovery: where what takes it away was struck itself, or the
-/// watch over that, or where nobody heard what was made. Neither data nor services, directories or
+/// Whether something may be left to recovery: where what takes it away was struck itself, the proof
+/// that it may be taken away, or the watch over that, or where nobody heard what was made. Neither data nor services, directories or
 /// the caller's wishes are reasons to leave anything.
 pub fn may_leave(point: &Point) -> bool {
     let (Place::Call(method, _) | Place::Task(method, _)) = &point.place else {
         return false;
     };
-    let takes_away = ["Destroy_Task", "DeleteVirtualDisk_Task", "ReconfigVM_Task"];
+    let takes_away = [
+        "Destroy_Task",
+        "QueryVirtualDiskUuid",
+        "DeleteVirtualDisk_Task",
+        "ReconfigVM_Task",
+    ];
     takes_away.contains(&method.as_str())
         || WATCHES.contains(&method.as_str())
         || hides_lease(point)

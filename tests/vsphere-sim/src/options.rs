@@ -122,6 +122,10 @@ pub struct Options {
     pub control: bool,
     /// Whether `VirtualDiskManager.CopyVirtualDisk_Task` takes a `destSpec`; not every server does.
     pub copy_dest_spec: bool,
+    /// Whether destroying a machine removes its whole folder, with every file in it, instead of the machine's own files.
+    pub destroy_removes_folder: bool,
+    /// Whether every datastore refuses to move disks, as virtual volumes do.
+    pub refuse_disk_moves: bool,
 }
 
 impl Default for Options {
@@ -159,6 +163,8 @@ impl Default for Options {
             vsan_internal_paths: true,
             control: false,
             copy_dest_spec: true,
+            destroy_removes_folder: false,
+            refuse_disk_moves: false,
         }
     }
 }

@@ -188,10 +188,9 @@ pub fn relocate(context: &Context, call: &Call) -> Answer {
     let work = move |shared: &Arc<Shared>, _: &Ref| {
         let mut world = shared.write();
         for (datastore, _) in [&from, &to] {
-            if world.datastore(datastore)?.kind == DatastoreKind::Vvol {
-                return Err(Fault::not_supported(
-                    "moving a disk of a virtual volume datastore",
-                ));
+            let is_vvol = world.datastore(datastore)?.kind == DatastoreKind::Vvol;
+            if is_vvol || world.options.refuse_disk_moves {
+                return Err(Fault::not_supported("moving a disk of this datastore"));
             }
         }
         world.check_unlocked(&from.0, &from.1)?;

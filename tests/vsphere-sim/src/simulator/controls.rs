@@ -169,6 +169,22 @@ impl Controls {
         Ok(())
     }
 
+    /// Moves the file of a machine's disk to another path of its datastore.
+    pub fn move_disk(&self, vm: &str, key: i32, to: &str) -> io::Result<()> {
+        let mut world = self.shared.write();
+        let (datastore, from) = disk_place(&world, vm, key).map_err(as_io)?;
+        world.check_new_file(&datastore, to).map_err(as_io)?;
+        let files = &mut world.datastore_mut(&datastore).map_err(as_io)?.files;
+        if let Some(entry) = files.remove(&from) {
+            files.insert(to.to_owned(), entry);
+        }
+        let machine = world.machine_mut(&machine(vm)).map_err(as_io)?;
+        for disk in machine.disks.iter_mut().filter(|disk| disk.key == key) {
+            disk.path = to.to_owned();
+        }
+        Ok(())
+    }
+
     /// Sets an entry of a machine's extraConfig, or removes it with an empty value.
     pub fn set_extra_config(&self, vm: &str, key: &str, value: &str) -> io::Result<()> {
         self.shared

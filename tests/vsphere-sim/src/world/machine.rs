@@ -229,7 +229,7 @@ impl World {
 
 impl World {
     /// Takes a machine out of the inventory and removes its configuration file and the disks attached to it; other files
-    /// in its folder stay.
+    /// in its folder stay, unless the options say otherwise.
     pub fn destroy_machine(&mut self, target: &Ref) {
         let Some(node) = self.remove(target) else {
             return;
@@ -244,6 +244,14 @@ impl World {
             .map(|disk| (disk.datastore.clone(), disk.path.clone()))
             .collect();
         files.push((machine.datastore.clone(), machine.vmx.clone()));
+        let home = super::path::folder_of(&machine.vmx);
+        if self.options.destroy_removes_folder
+            && !home.is_empty()
+            && let Ok(store) = self.datastore(&machine.datastore)
+        {
+            let inside = store.below(home).into_iter();
+            files.extend(inside.map(|path| (machine.datastore.clone(), path)));
+        }
         for (datastore, path) in files {
             if let Ok(store) = self.datastore_mut(&datastore) {
                 store.remove_file(&path);
