@@ -6,6 +6,7 @@ use super::undo::Made;
 use crate::error::{Error, Kind, Phase, Result};
 use crate::volume::{AdapterType, DiskType};
 use crate::vsphere::backing::{self, Backing};
+use crate::vsphere::datastore::Room;
 use crate::vsphere::machine::{self, NewMachine};
 use crate::vsphere::{Moref, placement, tag};
 
@@ -30,8 +31,12 @@ impl Backup<'_> {
         let site = op.run(placement::choose(
             session.clone(),
             volume.placement.clone(),
-            needed,
+            Room {
+                bytes: needed,
+                capacity: volume.size_bytes,
+            },
         ))?;
+        let site = op.settle(placement::furnish(session.clone(), site))?;
         let new = NewMachine {
             name: volume.name.clone(),
             instance_uuid: volume.id.clone(),

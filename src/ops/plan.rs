@@ -6,6 +6,8 @@ use super::restore::Restore;
 use crate::error::{Error, Kind, Result};
 use crate::volume::{AdapterType, DiskType};
 use crate::vsphere::backing::Backing;
+use crate::vsphere::beside::beside;
+use crate::vsphere::datastore::Room;
 use crate::vsphere::device::Disk;
 use crate::vsphere::placement::{self, Site};
 use crate::vsphere::virtual_disk::{datastore_of, folder_of};
@@ -121,19 +123,20 @@ impl Restore<'_> {
             DiskType::Thin => metadata.map_or(0, |metadata| metadata.stream.populated),
             DiskType::Thick | DiskType::EagerZeroedThick => plan.capacity,
         };
+        let room = Room {
+            bytes: needed,
+            capacity: plan.capacity,
+        };
         let session = op.session().clone();
         match existing {
-            Some(Existing { backing, disk }) => op.run(placement::beside(
-                session,
-                backing.clone(),
-                disk.clone(),
-                needed,
-            )),
+            Some(Existing { backing, disk }) => {
+                op.run(beside(session, backing.clone(), disk.clone(), room))
+            }
             None => {
                 let placement = self.volume.placement.clone();
                 let name = self.volume.name.clone();
                 op.run(async move {
-                    let site = placement::choose(session.clone(), placement, needed).await?;
+                    let site = placement::choose(session.clone(), placement, room).await?;
                     placement::require_vacant(session, &site, &name).await?;
                     Ok(site)
                 })

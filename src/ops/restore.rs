@@ -14,7 +14,7 @@ use crate::service::{BackupReader, BackupService, Format, Staging};
 use crate::vmdk::Level;
 use crate::volume::Volume;
 use crate::vsphere::device::same_uuid;
-use crate::vsphere::{backing, machine, tag};
+use crate::vsphere::{backing, machine, placement, tag};
 
 /// How a backup is restored.
 #[derive(Default)]
@@ -132,6 +132,7 @@ impl<'a> Restore<'a> {
         }
         let plan = self.plan(capacity, metadata.as_ref(), existing.as_ref())?;
         let site = self.site(op, &plan, metadata.as_ref(), existing.as_ref())?;
+        let site = op.settle(placement::furnish(op.session().clone(), site))?;
 
         let mut imported = self.import(op, &plan, site, stream, &mut source, recorded)?;
         self.convert(op, &mut imported, &plan)?;

@@ -4,16 +4,33 @@ use super::{Moref, Session};
 use crate::error::{Context, Error, Kind, Result};
 use crate::transport::soap::Element;
 
-/// Goes down `path` from the VM folder, making what is missing.
-pub(super) async fn within(session: &Session, vm_folder: Moref, path: &str) -> Result<Moref> {
+/// Goes down `path` from the VM folder as far as it exists; what is missing below.
+pub(super) async fn find(
+    session: &Session,
+    vm_folder: Moref,
+    path: &str,
+) -> Result<(Moref, Vec<String>)> {
     let mut at = vm_folder;
-    for name in path.split('/').filter(|name| !name.is_empty()) {
-        at = match child_folder(session, &at, name).await? {
-            Some(folder) => folder,
-            None => make_folder(session, &at, name)
-                .await
-                .with_context(|| format!("create folder {name:?} of {path:?}"))?,
-        };
+    let mut names = path.split('/').filter(|name| !name.is_empty());
+    while let Some(name) = names.next() {
+        match child_folder(session, &at, name).await? {
+            Some(folder) => at = folder,
+            None => {
+                let missing = std::iter::once(name).chain(names);
+                return Ok((at, missing.map(str::to_owned).collect()));
+            }
+        }
+    }
+    Ok((at, Vec::new()))
+}
+
+/// Makes the folders `names`, one below the other; the last one.
+pub(super) async fn make(session: &Session, parent: Moref, names: &[String]) -> Result<Moref> {
+    let mut at = parent;
+    for name in names {
+        at = make_folder(session, &at, name)
+            .await
+            .with_context(|| format!("create folder {name:?} in {at}"))?;
     }
     Ok(at)
 }

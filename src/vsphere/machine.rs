@@ -85,15 +85,17 @@ pub async fn create(session: Session, new: NewMachine, site: Site) -> Result<Mor
         "create virtual machine {:?} on {}",
         new.name, site.datastore_name
     );
-    let arguments = vec![
-        new.config("config", &site),
-        Element::moref("pool", &site.resource_pool),
-    ];
+    let mut arguments = vec![new.config("config", &site)];
+    let method = match site.is_in_vapp() {
+        true => "CreateChildVM_Task",
+        false => {
+            arguments.push(Element::moref("pool", &site.resource_pool));
+            "CreateVM_Task"
+        }
+    };
     let arguments = with_host(arguments, &site);
     let attempt = async {
-        let answer = session
-            .call(&site.folder, "CreateVM_Task", arguments)
-            .await?;
+        let answer = session.call(site.parent(), method, arguments).await?;
         task::finish(&session, &super::returned(&answer)?).await
     };
     attempt
@@ -116,10 +118,12 @@ pub async fn import(session: Session, new: NewMachine, site: Site) -> Result<Mor
         "import virtual machine {:?} to {}",
         new.name, site.datastore_name
     );
-    let arguments = vec![
-        Element::typed("spec", "VirtualMachineImportSpec").with(new.config("configSpec", &site)),
-        Element::moref("folder", &site.folder),
-    ];
+    let spec = new.config("configSpec", &site);
+    let mut arguments = vec![Element::typed("spec", "VirtualMachineImportSpec").with(spec)];
+    // What is imported into a vApp is in no folder, and none may be given (govmomi#1956).
+    if !site.is_in_vapp() {
+        arguments.push(Element::moref("folder", &site.folder));
+    }
     session
         .call(
             &site.resource_pool,

@@ -3,14 +3,17 @@
 mod address;
 pub mod backing;
 mod below;
+pub mod beside;
 pub mod cleanup;
 pub(crate) mod content;
 pub(crate) mod data_url;
+pub mod datastore;
 pub mod device;
 mod endpoint;
 pub mod fault;
 pub mod file_manager;
 mod folder;
+mod host;
 pub mod lease;
 mod login;
 pub mod machine;

@@ -1,10 +1,10 @@
 //! Where a new virtual machine goes: from names, morefs and nothing at all to a site.
 
-use super::backing::{self, Backing};
-use super::device::Disk;
+use super::datastore::{self, Datastore, Room};
+use super::host::{self, Compute, Host};
 use super::property::Properties;
-use super::{Moref, Session, folder, property, virtual_disk};
-use crate::error::{Context, Error, Kind, Result};
+use super::{Moref, Session, folder, property};
+use crate::error::{Error, Kind, Result};
 use crate::volume::Placement;
 
 /// A place for a virtual machine.
@@ -12,53 +12,55 @@ use crate::volume::Placement;
 pub struct Site {
     /// The datacenter.
     pub datacenter: Moref,
-    /// The folder.
+    /// The folder; in a vApp, virtual machines are in none.
     pub folder: Moref,
-    /// The resource pool.
+    /// Folders below it that are still to be made ([`furnish`]).
+    pub missing_folders: Vec<String>,
+    /// The resource pool or the vApp.
     pub resource_pool: Moref,
     /// A host that is up and mounts the datastore: clusters without DRS need to be told.
     pub host: Option<Moref>,
+    /// The datastore, where it is known by more than its name.
+    pub datastore: Option<Moref>,
     /// The datastore's name.
     pub datastore_name: String,
+    /// Who decides how the blocks of a disk there are allocated, where it is not the request.
+    pub allocated_by: Option<&'static str>,
 }
 
-/// The types of datastores a disk can be imported to.
-const DATASTORE_TYPES: [&str; 6] = ["vmfs", "nfs", "nfs41", "vsan", "vvol", "other"];
+impl Site {
+    /// Whether virtual machines made there belong to a vApp.
+    pub fn is_in_vapp(&self) -> bool {
+        self.resource_pool.kind == VAPP
+    }
 
-/// A datastore, as a place for a disk.
-struct Datastore {
-    name: String,
-    free: u64,
-    /// Usable hosts that can write to it.
-    hosts: Vec<Moref>,
-    /// Why it cannot be used.
-    obstacle: Option<String>,
+    /// What a virtual machine made there is right below, and shares the permissions of.
+    pub fn parent(&self) -> &Moref {
+        match self.is_in_vapp() {
+            true => &self.resource_pool,
+            false => &self.folder,
+        }
+    }
 }
 
-/// A cluster or a host of its own.
-struct Compute {
-    moref: Moref,
-    name: String,
-    pool: Option<Moref>,
-    /// Its hosts, by moref and name, that are up.
-    hosts: Vec<(Moref, String)>,
-}
+/// A resource pool that is a thing of its own in the inventory.
+const VAPP: &str = "VirtualApp";
 
 type Listed = Vec<(Moref, Properties)>;
 
-/// Chooses the site for a disk that takes `needed` bytes. Folders of the path that do not exist
-/// are created, last of all; they stay.
+/// Chooses the site for a disk that needs `room`. Nothing is made there yet.
 ///
 /// # Errors
 /// [`Kind::NotFound`] for a name that is none, [`Kind::InvalidArgument`] where the caller must
-/// choose, [`Kind::NoSpace`] where no datastore has room.
-pub async fn choose(session: Session, placement: Placement, needed: u64) -> Result<Site> {
+/// choose, [`Kind::NoSpace`] where no datastore has room, [`Kind::InvalidState`] where no host or
+/// no datastore can be used now, with each one's reason.
+pub async fn choose(session: Session, placement: Placement, room: Room) -> Result<Site> {
     let root = session.content().root_folder.clone();
     let datacenters = property::below(&session, &root, "Datacenter", &["name", "vmFolder"]).await?;
     let (datacenter, known) = only(datacenters, placement.datacenter.as_deref(), "datacenter")?;
-    let computes = computes(&session, &datacenter).await?;
     let wanted = placement.compute.as_deref();
-    let computes: Vec<Compute> = computes
+    let mut computes: Vec<Compute> = host::computes(&session, &datacenter)
+        .await?
         .into_iter()
         .filter_map(|compute| narrow(compute, wanted))
         .collect();
@@ -66,89 +68,77 @@ pub async fn choose(session: Session, placement: Placement, needed: u64) -> Resu
         return Err(missing(
             "cluster or host",
             wanted,
-            "connected and out of maintenance",
+            "to be seen by this user",
         ));
     }
-    let datastores = datastores(&session, &datacenter, &computes, needed).await?;
-    let datastore = pick(datastores, placement.datastore.as_deref(), needed)?;
-    let (compute, host) = computes
-        .iter()
-        .find_map(|compute| {
-            let host = compute
-                .hosts
-                .iter()
-                .find(|(h, _)| datastore.hosts.contains(h))?;
-            Some((compute, host.0.clone()))
-        })
-        .ok_or_else(|| {
-            Error::new(
-                Kind::NotFound,
-                format!("no usable host mounts datastore {}", datastore.name),
-            )
-        })?;
-    let resource_pool = pool(&session, compute, placement.resource_pool.as_deref()).await?;
+    let pool = match placement.resource_pool.as_deref() {
+        Some(wanted) => Some(pool(&session, &datacenter, &mut computes, wanted).await?),
+        None => None,
+    };
+    require_host(&computes, room)?;
+    let datastores = datastore::all(&session, &datacenter).await?;
+    let datastore = pick(datastores, placement.datastore.as_deref(), &computes, room)?;
+    let (compute, host) = usable(&computes, &datastore, room).next().ok_or_else(|| {
+        Error::new(
+            Kind::InvalidState,
+            format!("no usable host mounts datastore {}", datastore.name),
+        )
+    })?;
+    let resource_pool = pool.or_else(|| compute.pool.clone()).ok_or_else(|| {
+        Error::new(
+            Kind::Fault,
+            format!("{} has no resource pool", compute.name),
+        )
+    })?;
     let vm_folder = known
         .moref("vmFolder")
         .ok_or_else(|| no_vm_folder(&datacenter))?;
-    let folder = match &placement.folder {
-        Some(path) => folder::within(&session, vm_folder, path).await?,
-        None => vm_folder,
+    let (folder, missing_folders) = match &placement.folder {
+        Some(path) if resource_pool.kind == VAPP => {
+            return Err(Error::new(
+                Kind::InvalidArgument,
+                format!(
+                    "placement: resource pool {resource_pool} is a vApp, whose virtual machines \
+                     are in no folder, and folder {path:?} is given"
+                ),
+            )
+            .remedy("give only one of the two"));
+        }
+        Some(path) => folder::find(&session, vm_folder, path).await?,
+        None => (vm_folder, Vec::new()),
     };
     Ok(Site {
         datacenter,
         folder,
+        missing_folders,
         resource_pool,
-        host: Some(host),
+        host: Some(host.moref.clone()),
+        allocated_by: datastore.allocated_by(),
+        datastore: Some(datastore.moref),
         datastore_name: datastore.name,
     })
 }
 
-/// The site of an existing backing, on the datastore of `disk`.
+/// Makes the folders that the site lacks; they stay.
 ///
 /// # Errors
-/// [`Kind::NoSpace`] when the datastore has less than `needed` bytes free.
-pub async fn beside(session: Session, backing: Backing, disk: Disk, needed: u64) -> Result<Site> {
-    let datacenter = backing::datacenter_of(session.clone(), backing.moref.clone()).await?;
-    let datastore_name = virtual_disk::datastore_of(&disk.file)
-        .ok_or_else(|| Error::new(Kind::Fault, format!("{:?} is no datastore path", disk.file)))?
-        .to_owned();
-    if let Some(datastore) = &disk.datastore {
-        let summary = property::read(&session, datastore, &["summary.freeSpace"]).await?;
-        let free: u64 = summary.parse("summary.freeSpace").unwrap_or(u64::MAX);
-        if free < needed {
-            return Err(Error::new(
-                Kind::NoSpace,
-                format!("datastore {datastore_name} has {free} bytes free, {needed} are needed"),
-            )
-            .with_object(&datastore.value));
-        }
-    }
-    let folder = match backing.folder {
-        Some(folder) => folder,
-        None => property::read(&session, &datacenter, &["vmFolder"])
-            .await?
-            .moref("vmFolder")
-            .ok_or_else(|| no_vm_folder(&datacenter))?,
-    };
-    let resource_pool = backing.resource_pool.ok_or_else(|| {
-        Error::new(
-            Kind::Fault,
-            format!("{} is in no resource pool", backing.moref),
-        )
-    })?;
+/// What the server answers.
+pub async fn furnish(session: Session, site: Site) -> Result<Site> {
+    let folder = folder::make(&session, site.folder, &site.missing_folders).await?;
     Ok(Site {
-        datacenter,
         folder,
-        resource_pool,
-        host: backing.host,
-        datastore_name,
+        missing_folders: Vec::new(),
+        ..site
     })
 }
 
 /// # Errors
 /// [`Kind::Exists`] when something in the site's folder bears `name` already.
 pub async fn require_vacant(session: Session, site: &Site, name: &str) -> Result<()> {
-    match folder::child(&session, &site.folder, name).await? {
+    if !site.missing_folders.is_empty() {
+        return Ok(());
+    }
+    match folder::child(&session, site.parent(), name).await? {
         None => Ok(()),
         Some(found) => Err(Error::new(
             Kind::Exists,
@@ -158,7 +148,7 @@ pub async fn require_vacant(session: Session, site: &Site, name: &str) -> Result
     }
 }
 
-fn no_vm_folder(datacenter: &Moref) -> Error {
+pub(super) fn no_vm_folder(datacenter: &Moref) -> Error {
     Error::new(
         Kind::Fault,
         format!("datacenter {datacenter} has no VM folder"),
@@ -202,47 +192,6 @@ fn only(listed: Listed, wanted: Option<&str>, what: &str) -> Result<(Moref, Prop
     }
 }
 
-async fn computes(session: &Session, datacenter: &Moref) -> Result<Vec<Compute>> {
-    let hosts = property::below(
-        session,
-        datacenter,
-        "HostSystem",
-        &[
-            "name",
-            "parent",
-            "runtime.connectionState",
-            "runtime.inMaintenanceMode",
-        ],
-    )
-    .await
-    .context("list the hosts")?;
-    let resources = property::below(
-        session,
-        datacenter,
-        "ComputeResource",
-        &["name", "resourcePool"],
-    )
-    .await
-    .context("list the clusters")?;
-    Ok(resources
-        .into_iter()
-        .map(|(moref, resource)| Compute {
-            name: resource.text("name").unwrap_or_default().to_owned(),
-            pool: resource.moref("resourcePool"),
-            hosts: hosts
-                .iter()
-                .filter(|(_, host)| host.moref("parent").as_ref() == Some(&moref))
-                .filter(|(_, host)| {
-                    host.text("runtime.connectionState") == Some("connected")
-                        && host.text("runtime.inMaintenanceMode") != Some("true")
-                })
-                .map(|(host, o)| (host.clone(), o.text("name").unwrap_or_default().to_owned()))
-                .collect(),
-            moref,
-        })
-        .collect())
-}
-
 /// What is left of `compute` when `wanted` names it, or one of its hosts.
 fn narrow(mut compute: Compute, wanted: Option<&str>) -> Option<Compute> {
     if let Some(text) = wanted
@@ -250,119 +199,107 @@ fn narrow(mut compute: Compute, wanted: Option<&str>) -> Option<Compute> {
     {
         compute
             .hosts
-            .retain(|(moref, name)| is_named(moref, name, text));
+            .retain(|host| is_named(&host.moref, &host.name, text));
     }
     (!compute.hosts.is_empty()).then_some(compute)
 }
 
-async fn datastores(
-    session: &Session,
-    datacenter: &Moref,
-    computes: &[Compute],
-    needed: u64,
-) -> Result<Vec<(Moref, Datastore)>> {
-    let listed = property::below(
-        session,
-        datacenter,
-        "Datastore",
-        &[
-            "name",
-            "summary.accessible",
-            "summary.freeSpace",
-            "summary.maintenanceMode",
-            "summary.type",
-            "host",
-        ],
-    )
-    .await
-    .context("list the datastores")?;
-    let usable: Vec<&Moref> = computes
-        .iter()
-        .flat_map(|compute| compute.hosts.iter().map(|(host, _)| host))
-        .collect();
-    Ok(listed
-        .into_iter()
-        .map(|(moref, o)| (moref, datastore(&o, &usable, needed)))
-        .collect())
-}
-
-fn datastore(o: &Properties, usable: &[&Moref], needed: u64) -> Datastore {
-    let hosts: Vec<Moref> = o
-        .get("host")
-        .into_iter()
-        .flat_map(|mounts| mounts.children_named("DatastoreHostMount"))
-        .filter(|mount| {
-            let writable = mount.text_at("mountInfo.accessMode") != Some("readOnly");
-            // A host that does not say is taken at its word that it mounts the datastore.
-            let accessible = mount.text_at("mountInfo.accessible") != Some("false");
-            writable && accessible
+/// # Errors
+/// [`Kind::InvalidState`] when no host can take a virtual machine, with each one's reason.
+fn require_host(computes: &[Compute], room: Room) -> Result<()> {
+    let hosts = computes.iter().flat_map(|compute| &compute.hosts);
+    let reasons: Option<Vec<String>> = hosts
+        .map(|host| {
+            Some(format!(
+                "{} {}",
+                host.name,
+                host.obstacle_for(room.capacity)?
+            ))
         })
-        .filter_map(|mount| mount.child("key").and_then(Moref::from_node))
-        .filter(|host| usable.contains(&host))
         .collect();
-    let free = o.parse("summary.freeSpace").unwrap_or(0);
-    let kind = o.text("summary.type").unwrap_or_default().to_lowercase();
-    let obstacle = if o.text("summary.accessible") != Some("true") {
-        Some("is not accessible".to_owned())
-    } else if o
-        .text("summary.maintenanceMode")
-        .is_some_and(|mode| mode != "normal")
-    {
-        Some("is in maintenance".to_owned())
-    } else if !DATASTORE_TYPES.contains(&kind.as_str()) {
-        Some(format!("is of type {kind}, which holds no virtual disks"))
-    } else if hosts.is_empty() {
-        Some("is mounted writable by no usable host".to_owned())
-    } else if free < needed {
-        Some(format!("has {free} bytes free, {needed} are needed"))
-    } else {
-        None
-    };
-    Datastore {
-        name: o.text("name").unwrap_or_default().to_owned(),
-        free,
-        hosts,
-        obstacle,
+    match reasons {
+        None => Ok(()),
+        Some(reasons) => Err(Error::new(
+            Kind::InvalidState,
+            format!("no host can take a virtual machine: {}", reasons.join("; ")),
+        )
+        .remedy("take a host out of maintenance, or place it on another")),
     }
 }
 
-fn pick(mut all: Vec<(Moref, Datastore)>, wanted: Option<&str>, needed: u64) -> Result<Datastore> {
+/// The hosts that can make a disk on the datastore, those in quarantine last.
+fn usable<'c>(
+    computes: &'c [Compute],
+    datastore: &Datastore,
+    room: Room,
+) -> impl Iterator<Item = (&'c Compute, &'c Host)> {
+    let mut all: Vec<(&Compute, &Host)> = computes
+        .iter()
+        .flat_map(|compute| compute.hosts.iter().map(move |host| (compute, host)))
+        .filter(|(_, host)| host.obstacle_for(room.capacity).is_none())
+        .filter(|(_, host)| datastore.is_writable_on(&host.moref))
+        .collect();
+    all.sort_by_key(|(_, host)| host.degraded);
+    all.into_iter()
+}
+
+fn pick(
+    mut all: Vec<Datastore>,
+    wanted: Option<&str>,
+    computes: &[Compute],
+    room: Room,
+) -> Result<Datastore> {
     if let Some(text) = wanted {
-        all.retain(|(moref, datastore)| is_named(moref, &datastore.name, text));
-        if all.is_empty() {
-            return Err(missing("datastore", wanted, "to be seen by this user"));
+        all.retain(|datastore| is_named(&datastore.moref, &datastore.name, text));
+    }
+    if all.is_empty() {
+        return Err(missing("datastore", wanted, "to be seen by this user"));
+    }
+    let mut best: Option<(usize, Datastore)> = None;
+    let mut reasons = Vec::new();
+    let mut kinds = Vec::new();
+    for datastore in all {
+        let hosts = usable(computes, &datastore, room).count();
+        let obstacle = datastore.obstacle(room).or_else(|| {
+            let all = || computes.iter().flat_map(|compute| &compute.hosts);
+            let why = || datastore.unusable_on(all(), room.capacity);
+            (hosts == 0).then(|| (Kind::InvalidState, why()))
+        });
+        match obstacle {
+            Some((kind, why)) => {
+                reasons.push(format!("{} {why}", datastore.name));
+                kinds.push(kind);
+            }
+            None => {
+                let better = best
+                    .as_ref()
+                    .is_none_or(|(most, best)| (hosts, datastore.free) >= (*most, best.free));
+                if better {
+                    best = Some((hosts, datastore));
+                }
+            }
         }
     }
-    let reasons: Vec<String> = all
-        .iter()
-        .filter_map(|(_, d)| Some(format!("{} {}", d.name, d.obstacle.as_ref()?)))
-        .collect();
-    let full = all
-        .iter()
-        .any(|(_, d)| d.obstacle.is_some() && d.free < needed);
-    all.into_iter()
-        .map(|(_, datastore)| datastore)
-        .filter(|datastore| datastore.obstacle.is_none())
-        .max_by_key(|datastore| (datastore.hosts.len(), datastore.free))
-        .ok_or_else(|| {
-            let kind = if full { Kind::NoSpace } else { Kind::NotFound };
-            Error::new(kind, format!("no usable datastore: {}", reasons.join("; ")))
-        })
+    best.map(|(_, datastore)| datastore).ok_or_else(|| {
+        let full = kinds.contains(&Kind::NoSpace).then_some(Kind::NoSpace);
+        let kind = full.or(kinds.first().copied()).unwrap_or(Kind::NotFound);
+        Error::new(kind, format!("no usable datastore: {}", reasons.join("; ")))
+    })
 }
 
-async fn pool(session: &Session, compute: &Compute, wanted: Option<&str>) -> Result<Moref> {
-    let root = compute.pool.clone().ok_or_else(|| {
-        Error::new(
-            Kind::Fault,
-            format!("{} has no resource pool", compute.name),
-        )
-    })?;
-    let Some(text) = wanted else {
-        return Ok(root);
-    };
-    if root.value == text {
-        return Ok(root);
-    }
-    let pools = property::below(session, &compute.moref, "ResourcePool", &["name"]).await?;
-    only(pools, wanted, "resource pool").map(|(moref, _)| moref)
+/// The pool that is meant, and of `computes` only the one that it belongs to.
+async fn pool(
+    session: &Session,
+    datacenter: &Moref,
+    computes: &mut Vec<Compute>,
+    wanted: &str,
+) -> Result<Moref> {
+    let mut pools =
+        property::below(session, datacenter, "ResourcePool", &["name", "owner"]).await?;
+    let of_compute =
+        |compute: &Compute, pool: &Properties| pool.moref("owner").as_ref() == Some(&compute.moref);
+    pools.retain(|(_, pool)| computes.iter().any(|compute| of_compute(compute, pool)));
+    let (moref, pool) = only(pools, Some(wanted), "resource pool")?;
+    computes.retain(|compute| of_compute(compute, &pool));
+    Ok(moref)
 }

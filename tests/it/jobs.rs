@@ -31,6 +31,20 @@ pub fn backup(
     backup_volume(&scene.client(), service, &scene.volume(), options)
 }
 
+/// Backs `volume` up as `id`.
+pub fn backup_of(
+    scene: &Scene,
+    service: &dyn BackupService,
+    id: &str,
+    volume: &Volume,
+) -> Result<Summary> {
+    let options = BackupOptions {
+        backup_id: id.into(),
+        common: Common::default(),
+    };
+    backup_volume(&scene.client(), service, volume, options)
+}
+
 /// Restores the backup `b` into `volume`.
 pub fn restore(
     scene: &Scene,

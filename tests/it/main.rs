@@ -19,6 +19,7 @@ mod manifest;
 mod network;
 mod peer;
 mod peers;
+mod planning;
 mod raw;
 mod recover;
 mod refusals;

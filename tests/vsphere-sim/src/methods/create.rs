@@ -24,12 +24,31 @@ pub fn create_vm(context: &Context, call: &Call) -> Answer {
         let world = context.shared.read();
         world.folder(&folder)?;
         world.compute_of_pool(&pool)?;
+        if pool.kind == "VirtualApp" {
+            return Err(Fault::not_supported("a vApp makes its own machines"));
+        }
     }
     let work = move |shared: &std::sync::Arc<crate::world::Shared>, _: &Ref| {
         let machine = create(&mut shared.write(), &folder, &config, &pool, host.as_ref())?;
         Ok(Some(machine.into()))
     };
     context.spawn(call, "Folder.createVm", &[], Box::new(work))
+}
+
+/// A machine in a vApp, which is in no folder.
+pub fn create_child(context: &Context, call: &Call) -> Answer {
+    let config = object_argument(&call.arguments, "config")?.clone();
+    let host = call.arguments.reference("host").cloned();
+    let vapp = call.this.clone();
+    context.shared.read().compute_of_pool(&vapp)?;
+    if vapp.kind != "VirtualApp" {
+        return Err(Fault::not_supported("this is no vApp"));
+    }
+    let work = move |shared: &std::sync::Arc<crate::world::Shared>, _: &Ref| {
+        let machine = create(&mut shared.write(), &vapp, &config, &vapp, host.as_ref())?;
+        Ok(Some(machine.into()))
+    };
+    context.spawn(call, "VirtualApp.createVm", &[], Box::new(work))
 }
 
 pub fn check_name(name: &str) -> Outcome<String> {
@@ -51,7 +70,11 @@ pub fn choose_host(world: &World, pool: &Ref, asked: Option<&Ref>) -> Outcome<Re
         }
     }
     let usable = |host: &&Ref| match world.node(host).map(|node| &node.body) {
-        Ok(Body::Host(body)) => body.connection_state == "connected" && !body.in_maintenance_mode,
+        Ok(Body::Host(body)) => {
+            body.connection_state == "connected"
+                && body.power_state == "poweredOn"
+                && !body.in_maintenance_mode
+        }
         _ => false,
     };
     let candidates: Vec<&Ref> = match asked {
@@ -109,11 +132,12 @@ pub fn create(
     pool: &Ref,
     host: Option<&Ref>,
 ) -> Outcome<Ref> {
-    if !world
-        .folder(folder)?
-        .child_types
-        .contains(&"VirtualMachine")
-    {
+    let takes_machines = folder.kind == "VirtualApp"
+        || world
+            .folder(folder)?
+            .child_types
+            .contains(&"VirtualMachine");
+    if !takes_machines {
         return Err(Fault::not_supported("no machines in this folder"));
     }
     let name = check_name(

@@ -46,6 +46,9 @@ pub fn import_vapp(context: &Context, call: &Call) -> Answer {
 fn folder(world: &World, call: &Call) -> Outcome<Ref> {
     world.compute_of_pool(&call.this)?;
     match call.arguments.reference("folder") {
+        // Machines of a vApp are in no folder.
+        Some(_) if call.this.kind == "VirtualApp" => Err(Fault::invalid_argument("folder")),
+        None if call.this.kind == "VirtualApp" => Ok(call.this.clone()),
         Some(folder) => world.folder(folder).map(|_| folder.clone()),
         None if world.options.mode == crate::options::Mode::Esxi => Ok(world.home()?.1),
         None => Err(Fault::invalid_argument("folder")),

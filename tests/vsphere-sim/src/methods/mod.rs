@@ -134,6 +134,7 @@ fn immediate(context: &mut Context, call: &Call) -> Answer {
         "PowerOffVM_Task" => entity::power(context, call, false),
         "CancelTask" => Err(Fault::not_supported("the task cannot be cancelled")),
         "CreateVM_Task" => create::create_vm(context, call),
+        "CreateChildVM_Task" => create::create_child(context, call),
         "ReconfigVM_Task" => reconfigure::reconfigure(context, call),
         "CloneVM_Task" => clone::clone_vm(context, call),
         "RelocateVM_Task" => clone::relocate(context, call),

@@ -104,17 +104,21 @@ pub fn pool(world: &World, target: &Ref, pool: &Pool, name: &str) -> Option<Valu
         }
         "config" => config().into(),
         "runtime" => pool_runtime().into(),
-        "summary" => object("ResourcePoolSummary")
-            .with(
-                "name",
-                world
-                    .node(target)
-                    .map(|node| node.name.clone())
-                    .unwrap_or_default(),
-            )
-            .with("config", config())
-            .with("runtime", pool_runtime())
-            .into(),
+        "parentFolder" if target.kind == "VirtualApp" => Value::from(&world.home().ok()?.1),
+        "summary" => object(match target.kind.as_str() {
+            "VirtualApp" => "VirtualAppSummary",
+            _ => "ResourcePoolSummary",
+        })
+        .with(
+            "name",
+            world
+                .node(target)
+                .map(|node| node.name.clone())
+                .unwrap_or_default(),
+        )
+        .with("config", config())
+        .with("runtime", pool_runtime())
+        .into(),
         _ => return None,
     })
 }
@@ -122,8 +126,9 @@ pub fn pool(world: &World, target: &Ref, pool: &Pool, name: &str) -> Option<Valu
 fn host_runtime(host: &Host) -> Object {
     object("HostRuntimeInfo")
         .with("connectionState", host.connection_state)
-        .with("powerState", "poweredOn")
+        .with("powerState", host.power_state)
         .with("inMaintenanceMode", host.in_maintenance_mode)
+        .with("inQuarantineMode", host.in_quarantine_mode)
         .with("hostMaxVirtualDiskCapacity", LARGEST_DISK)
 }
 

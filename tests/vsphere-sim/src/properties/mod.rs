@@ -33,6 +33,16 @@ fn entity(world: &World, target: &Ref, name: &str) -> Outcome<Option<Value>> {
     let node = world.node(target)?;
     let common = match name {
         "name" => Some(Value::from(&node.name)),
+        "parent" | "parentVApp" if target.kind == "VirtualMachine" => {
+            // A machine in a vApp is in no folder.
+            let kind = if name == "parent" {
+                "Folder"
+            } else {
+                "VirtualApp"
+            };
+            let parent = node.parent.as_ref().filter(|parent| parent.kind == kind);
+            return Ok(parent.map(Value::from));
+        }
         "parent" => return Ok(node.parent.as_ref().map(Value::from)),
         "overallStatus" | "configStatus" => Some(Value::from("green")),
         "alarmActionsEnabled" => Some(Value::from(true)),

@@ -11,7 +11,7 @@ use crate::options::{Options, VolumeSpec};
 use crate::plan::FaultPlan;
 use crate::record::Recorded;
 use crate::wire::{Fault, Outcome, Ref, reference};
-use crate::world::datastore::Entry;
+use crate::world::datastore::{Entry, Mount};
 use crate::world::inventory::Body;
 use crate::world::machine::{BackingKind, Power};
 use crate::world::setup::as_io;
@@ -259,6 +259,66 @@ impl Controls {
             body.in_maintenance_mode = maintenance;
         }
         Ok(())
+    }
+
+    /// Changes the power and the quarantine of a host, counted from 0.
+    pub fn set_host_power(
+        &self,
+        index: usize,
+        power_state: &'static str,
+        quarantine: bool,
+    ) -> io::Result<()> {
+        let mut world = self.shared.write();
+        let hosts = world.of_kind("HostSystem");
+        let host = hosts
+            .get(index)
+            .ok_or_else(|| io::Error::other("there is no such host"))?;
+        if let Body::Host(body) = &mut world.node_mut(host).map_err(as_io)?.body {
+            (body.power_state, body.in_quarantine_mode) = (power_state, quarantine);
+        }
+        Ok(())
+    }
+
+    /// Changes how one host, counted from 0, mounts a datastore; it does not at all with `None`.
+    pub fn set_mount(
+        &self,
+        datastore: &str,
+        index: usize,
+        mount: Option<(bool, bool)>,
+    ) -> io::Result<()> {
+        let mut world = self.shared.write();
+        let host = world.of_kind("HostSystem").into_iter().nth(index);
+        let host = host.ok_or_else(|| io::Error::other("there is no such host"))?;
+        let datastore = world.datastore_named(datastore, None).map_err(as_io)?;
+        let mounts = &mut world.datastore_mut(&datastore).map_err(as_io)?.mounts;
+        mounts.retain(|mount| mount.host != host);
+        mounts.extend(mount.map(|(read_write, accessible)| Mount {
+            host,
+            read_write,
+            accessible,
+        }));
+        Ok(())
+    }
+
+    /// The host that a machine is on, counted from 0.
+    pub fn host_of(&self, vm: &str) -> Option<usize> {
+        let world = self.shared.read();
+        let host = &world.machine(&machine(vm)).ok()?.host;
+        let mut hosts = world.of_kind("HostSystem").into_iter();
+        hosts.position(|other| other == *host)
+    }
+
+    /// Makes a vApp; returns its moref.
+    pub fn add_vapp(&self, name: &str) -> io::Result<String> {
+        let mut world = self.shared.write();
+        world.plant_vapp(name).map(|own| own.id).map_err(as_io)
+    }
+
+    /// Moves a machine into a vApp.
+    pub fn move_into_vapp(&self, vm: &str, vapp: &str) -> io::Result<()> {
+        let vapp = reference("VirtualApp", vapp);
+        let mut world = self.shared.write();
+        world.move_into_vapp(&machine(vm), &vapp).map_err(as_io)
     }
 
     /// Changes the options of the running simulator; those about listening and certificates have no effect any more.

@@ -49,7 +49,9 @@ pub struct Pool {
 
 pub struct Host {
     pub connection_state: &'static str,
+    pub power_state: &'static str,
     pub in_maintenance_mode: bool,
+    pub in_quarantine_mode: bool,
 }
 
 impl World {
@@ -166,7 +168,14 @@ impl World {
                 ]
             }
             Body::Compute(compute) => compute.hosts.iter().chain([&compute.pool]).collect(),
-            Body::Pool(pool) => pool.pools.iter().collect(),
+            Body::Pool(pool) => {
+                // A vApp's machines are right below it, those of a pool in a folder.
+                let inside = self.nodes.values();
+                let inside = inside.filter(|node| node.parent.as_ref() == Some(parent));
+                let machines = inside.filter(|node| node.reference.kind == "VirtualMachine");
+                let machines = machines.map(|node| &node.reference);
+                pool.pools.iter().chain(machines).collect()
+            }
             _ => return None,
         };
         let named = |child: &&&Ref| self.node(child).is_ok_and(|node| node.name == name);

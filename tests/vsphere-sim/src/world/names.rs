@@ -102,6 +102,7 @@ impl World {
             "Datacenter" => "datacenter-",
             "ClusterComputeResource" => "domain-c",
             "ResourcePool" => "resgroup-",
+            "VirtualApp" => "resgroup-v",
             "HostSystem" => "host-",
             "VirtualMachineSnapshot" => "snapshot-",
             _ => "object-",

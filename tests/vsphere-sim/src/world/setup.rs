@@ -170,7 +170,9 @@ impl World {
             };
             let body = Body::Host(Host {
                 connection_state: "connected",
+                power_state: "poweredOn",
                 in_maintenance_mode: false,
+                in_quarantine_mode: false,
             });
             let name = if esxi {
                 "localhost.localdomain".to_owned()
@@ -250,6 +252,34 @@ impl World {
             .first()
             .ok_or_else(|| Fault::system("there is no datastore"))?;
         self.datastore_named(&first.name, None)
+    }
+
+    /// Makes a vApp in the first compute resource's pool.
+    pub fn plant_vapp(&mut self, name: &str) -> Outcome<Ref> {
+        let computes = self.nodes.values().find_map(|node| match &node.body {
+            Body::Compute(compute) => Some((node.reference.clone(), compute.pool.clone())),
+            _ => None,
+        });
+        let (owner, pool) = computes.ok_or_else(|| Fault::system("there is no cluster"))?;
+        let own = self.new_ref("VirtualApp");
+        let pools = Vec::new();
+        let body = Body::Pool(Pool { owner, pools });
+        self.insert(own.clone(), &escaped_name(name), Some(&pool), body);
+        if let Body::Pool(parent) = &mut self.node_mut(&pool)?.body {
+            parent.pools.push(own.clone());
+        }
+        Ok(own)
+    }
+
+    /// Takes a machine out of its folder and into a vApp.
+    pub fn move_into_vapp(&mut self, machine: &Ref, vapp: &Ref) -> Outcome<()> {
+        self.node(vapp)?;
+        let node = self
+            .remove(machine)
+            .ok_or_else(|| Fault::not_found(machine))?;
+        self.insert(machine.clone(), &node.name, Some(vapp), node.body);
+        self.machine_mut(machine)?.pool = vapp.clone();
+        Ok(())
     }
 
     fn plant_machine(&mut self, name: &str, folder: &Ref, datastore: &Ref) -> Outcome<Ref> {
