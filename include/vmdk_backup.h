@@ -12,6 +12,11 @@
  * kept as long as their callback. Results are arrays inside the caller's own structures. Strings are
  * UTF-8 and end with a NUL; what is not UTF-8, or too long, is VMDK_STATUS_INVALID_ARGUMENT.
  *
+ * HANDLES. Every handle is checked. One that was freed, is of another kind, or is no handle at all is
+ * VMDK_STATUS_INVALID_ARGUMENT, and the message names the argument; a function that returns no status
+ * does nothing then, so freeing twice is harmless. Memory that a handle was in is used for a new
+ * handle in the end, after at least a hundred others: do not rely on a freed handle being recognized.
+ *
  * STRUCTURES. Each begins with struct_size, which the caller sets to its sizeof. Begin with all
  * zeros, as in vmdk_volume volume = { .struct_size = sizeof volume }: 0 and NULL mean the default
  * everywhere. Later versions only append fields, so a program compiled with an older header goes on
@@ -19,10 +24,12 @@
  * unless it is zero. There is no padding. All enumerations are 32-bit integers with constants.
  *
  * THREADS. A const handle may be used by any number of threads at once; several operations may
- * share one client and one service. A free function takes the handle out of use: no other thread
- * may be using it. vmdk_cancel_throw() may be called at any time, also in a signal handler.
- * The library runs threads of its own, with all signals blocked; no code of the caller runs on them
- * but the log callback.
+ * share one client and one service. A free function takes the handle out of use: calls that begin
+ * later do not find it, those that use it go on, and the last of them releases what it stands for. A
+ * string of an error is valid until the error is freed. vmdk_cancel_throw() may be called at any
+ * time, also in a signal handler. The library works on threads of its own, each with a stack of
+ * 2 MiB and with all signals blocked; no code of the caller runs on them but the log callback. A
+ * thread that calls into the library needs 16 KiB of stack for it, and what its callbacks take.
  *
  * CALLBACKS. A call blocks, and all callbacks but log run on the thread that made it, one at a time,
  * never after it has returned. They may block for hours: the server is kept waiting by the
@@ -190,8 +197,9 @@ typedef int32_t vmdk_phase;
 /// Callable from any thread and from callbacks.
 VMDK_MUST_USE const char *vmdk_phase_name(vmdk_phase phase);
 
-/// The status that the failed call returned; VMDK_STATUS_OK for NULL. This and all accessors below
-/// never block and may be called from any thread and from callbacks.
+/// The status that the failed call returned; VMDK_STATUS_OK for NULL, VMDK_STATUS_INVALID_ARGUMENT
+/// for an error that was freed and for what is none. This and all accessors below never block and
+/// may be called from any thread and from callbacks.
 VMDK_MUST_USE vmdk_status vmdk_error_status(const struct vmdk_error *error);
 
 /// The whole story in one line of UTF-8: what was attempted on what, what the server said, what to
@@ -221,7 +229,8 @@ VMDK_MUST_USE int64_t vmdk_error_callback_value(const struct vmdk_error *error);
 /// NULL when there are no more. The message names them, too.
 VMDK_MUST_USE const char *vmdk_error_left_behind(const struct vmdk_error *error, size_t index);
 
-/// Frees an error. NULL is permitted. May be called from any thread and from callbacks.
+/// Frees an error. NULL is permitted, and what is no error, or was freed before, is left alone. May
+/// be called from any thread and from callbacks.
 void vmdk_error_free(struct vmdk_error *error);
 
 /* ---- cancel -------------------------------------------------------------------------------- */
@@ -236,10 +245,12 @@ VMDK_MUST_USE vmdk_status vmdk_cancel_new(struct vmdk_cancel **cancel_out, vmdk_
 
 /// Throws the switch, for good: operations that were given it end with VMDK_STATUS_CANCELLED within
 /// a second or when the callback that is running returns, after having undone what they did.
-/// NULL is permitted. Returns at once, and is safe in a signal handler.
+/// NULL, and a switch that was freed, are permitted. Returns at once, and is safe in a signal
+/// handler.
 void vmdk_cancel_throw(const struct vmdk_cancel *cancel);
 
-/// Frees a switch that no operation uses any more. NULL is permitted.
+/// Frees a switch. Operations that were given it go on without it. NULL is permitted, and a handle
+/// that is no switch, or was freed before, is left alone.
 void vmdk_cancel_free(struct vmdk_cancel *cancel);
 
 /* ---- log ----------------------------------------------------------------------------------- */
@@ -337,8 +348,9 @@ vmdk_status vmdk_client_connect(const struct vmdk_client_options *options,
                                 vmdk_error **error_out);
 
 /// Logs out and frees a client; takes some seconds where the server does not answer. NULL is
-/// permitted. No other call may use the client any more. Not to be called from a callback, where
-/// it does nothing.
+/// permitted, and a handle that is no client, or was freed before, is left alone. Operations that
+/// use the client go on: then this returns at once, and the last of them logs out; log is not
+/// called any more all the same. Not to be called from a callback, where it does nothing.
 void vmdk_client_free(struct vmdk_client *client);
 
 /* ---- service ------------------------------------------------------------------------------- */
@@ -397,7 +409,8 @@ typedef struct vmdk_service_callbacks {
     /// Passed to every callback.
     void *user_data;
     /// Called once with user_data when nothing of the table will be called any more, which is
-    /// inside vmdk_service_free(); NULL = nothing to do. Not called when vmdk_service_new() fails.
+    /// inside vmdk_service_free(), or at the end of the last operation that uses the service; NULL =
+    /// nothing to do. Not called when vmdk_service_new() fails.
     void (*free)(void *user_data);
     /// Begins a backup. *writer_out, NULL until set, is passed to the callbacks below, the last of
     /// which is either a commit that returned 0 or abort. Must refuse the id of a committed backup
@@ -484,8 +497,10 @@ vmdk_status vmdk_service_directory(const char *path,
                                    struct vmdk_service **service_out,
                                    vmdk_error **error_out);
 
-/// Frees a service and calls its free callback. NULL is permitted. No operation may use the service
-/// any more. Not to be called from a callback, where it does nothing.
+/// Frees a service and calls its free callback. NULL is permitted, and a handle that is no service,
+/// or was freed before, is left alone. Operations that use the service go on: the last of them then
+/// calls free, on the thread that called the operation. Not to be called from a callback, where it
+/// does nothing.
 void vmdk_service_free(struct vmdk_service *service);
 
 /* ---- volume -------------------------------------------------------------------------------- */
@@ -640,7 +655,7 @@ typedef struct vmdk_backup_options {
     vmdk_progress_callback progress;
     /// Passed to progress.
     void *progress_user_data;
-    /// Ends the operation when thrown; NULL = none. Must outlive the call.
+    /// Ends the operation when thrown; NULL = none.
     const vmdk_cancel *cancel;
     /// The operation ends as VMDK_STATUS_CANCELLED when it takes longer than this, in milliseconds;
     /// 0 = no limit. What must be undone then is.
@@ -845,7 +860,7 @@ typedef struct vmdk_convert_options {
     vmdk_progress_callback progress;
     /// Passed to progress.
     void *progress_user_data;
-    /// Ends the conversion when thrown; NULL = none. Must outlive the call.
+    /// Ends the conversion when thrown; NULL = none.
     const vmdk_cancel *cancel;
     /// It ends as VMDK_STATUS_CANCELLED when it takes longer than this, in milliseconds; 0 = no limit.
     uint64_t deadline_ms;

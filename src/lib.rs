@@ -24,8 +24,9 @@
 //! | 0 | [`error`] | what went wrong, told once from outside to inside | everything |
 //!
 //! # Which thread runs what
-//! The caller's thread runs the caller's code: service and progress callbacks, one at a time.
-//! Sockets and timers live on one I/O thread a client; inflating and hashing on a stream's own
+//! The caller's thread runs the caller's code: service and progress callbacks, one at a time. From C
+//! an operation itself runs on a thread of the library's own, whose stack is large enough, and hands
+//! the callbacks to the calling thread, which waits. Sockets and timers live on one I/O thread a client; inflating and hashing on a stream's own
 //! workers; file writes on a writer thread. All of the library's threads block every signal. Data
 //! is handed over in slabs of 1 MiB from a pool of a few: whoever is slow holds slabs, and the
 //! socket waits. A lease's keeper is a timer on the I/O thread, so no slow service can starve it.

@@ -21,6 +21,9 @@ pub const TICK: Duration = Duration::from_millis(200);
 /// Threads that tokio may start to resolve host names.
 const RESOLVER_THREADS: usize = 4;
 
+/// Stack of each thread of the library's, whatever the environment or a limit says.
+const STACK: usize = 2 << 20;
+
 /// Owns the I/O thread; dropping it stops every task and joins the thread.
 pub struct Runtime {
     handle: Handle,
@@ -40,6 +43,7 @@ impl Runtime {
             .enable_time()
             .max_blocking_threads(RESOLVER_THREADS)
             .thread_name("vmdk-resolve")
+            .thread_stack_size(STACK)
             .build()
             .map_err(|e| Error::io("start the event loop", &e))?;
         let handle = tokio.handle().clone();
@@ -138,7 +142,8 @@ pub fn spawn_thread(
     body: impl FnOnce() + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
     let before = SigSet::all().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-    let spawned = Builder::new().name(name.to_owned()).spawn(body);
+    let builder = Builder::new().name(name.to_owned()).stack_size(STACK);
+    let spawned = builder.spawn(body);
     before.thread_set_mask()?;
     spawned
 }

@@ -2,14 +2,29 @@
 
 use super::error::vmdk_error;
 use super::guard::{guard, quietly};
+use super::handle::{self, Handle};
 use super::text::output;
 use crate::cancel::Cancel;
+use crate::error::Result;
 use std::mem::MaybeUninit;
+use std::thread;
 
 /// A switch that ends operations. It is given to them in their options and may be thrown from any
 /// thread, from callbacks and from signal handlers.
 pub struct vmdk_cancel {
-    pub(super) switch: Cancel,
+    switch: Cancel,
+}
+
+impl Handle for vmdk_cancel {
+    const KIND: usize = 3;
+}
+
+/// The switch of an operation's options; NULL = none.
+pub(super) fn switch(cancel: *const vmdk_cancel) -> Result<Option<Cancel>> {
+    if cancel.is_null() {
+        return Ok(None);
+    }
+    Ok(Some(handle::borrow(cancel, "cancel")?.switch.clone()))
 }
 
 /// Makes a switch, not thrown. On success *cancel_out is a new switch, to be freed with
@@ -22,30 +37,34 @@ pub extern "C" fn vmdk_cancel_new(
 ) -> super::vmdk_status {
     guard(error_out, || {
         let out = output(cancel_out, "cancel_out")?;
-        out.write(Box::into_raw(Box::new(vmdk_cancel {
+        out.write(handle::make(vmdk_cancel {
             switch: Cancel::new(),
-        })));
+        }));
         Ok(())
     })
 }
 
 /// Throws the switch, for good: operations that were given it end with VMDK_STATUS_CANCELLED within
 /// a second or when the callback that is running returns, after having undone what they did.
-/// NULL is permitted. Returns at once, and is safe in a signal handler.
+/// NULL, and a switch that was freed, are permitted. Returns at once, and is safe in a signal
+/// handler.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmdk_cancel_throw(cancel: Option<&vmdk_cancel>) {
-    if let Some(cancel) = cancel {
+pub extern "C" fn vmdk_cancel_throw(cancel: *const vmdk_cancel) {
+    if let Ok(cancel) = handle::look(cancel) {
         cancel.switch.throw();
     }
 }
 
-/// Frees a switch that no operation uses any more. NULL is permitted.
+/// Frees a switch. Operations that were given it go on without it. NULL is permitted, and a handle
+/// that is no switch, or was freed before, is left alone.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmdk_cancel_free(cancel: *mut vmdk_cancel) {
+pub extern "C" fn vmdk_cancel_free(cancel: *mut vmdk_cancel) {
     quietly(|| {
-        if !cancel.is_null() {
-            // SAFETY: the header asks for a switch from `vmdk_cancel_new`, not freed before.
-            drop(unsafe { Box::from_raw(cancel) });
+        if let Some(freed) = handle::retire(cancel) {
+            // Whoever throws it just now may be a signal handler, which must not be the one that frees memory.
+            while !freed.is_only() {
+                thread::yield_now();
+            }
         }
     });
 }

@@ -1,7 +1,9 @@
 //! Clients: connecting with a sized structure of options.
 
+use super::apart;
 use super::error::vmdk_error;
-use super::guard::{guard, inside_callback, outward, quietly};
+use super::guard::{guard_apart, inside_callback, outward, quietly};
+use super::handle::{self, Handle};
 use super::log::{Gate, vmdk_log_callback, vmdk_log_level};
 use super::sized::{self, Growing};
 use super::status::vmdk_status;
@@ -14,16 +16,33 @@ use std::ffi::{c_char, c_void};
 use std::mem::MaybeUninit;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use zeroize::Zeroizing;
 
 /// A session with one vCenter or ESXi host. It keeps itself alive, and any number of threads may
 /// use it at once.
 pub struct vmdk_client {
-    client: Option<Client>,
+    client: Client,
+    log: ClientLog,
+}
+
+/// The caller's log, which ends when the handle is freed, be the client in use or not.
+struct ClientLog {
     gate: Arc<Gate>,
     user_data: *mut c_void,
     free: Option<unsafe extern "C-unwind" fn(*mut c_void)>,
+    ended: AtomicBool,
+    process: u32,
+}
+
+// SAFETY: the header asks for functions that may be called from any thread with their user_data.
+unsafe impl Send for ClientLog {}
+// SAFETY: the same; `free` is called once.
+unsafe impl Sync for ClientLog {}
+
+impl Handle for vmdk_client {
+    const KIND: usize = 1;
 }
 
 /// In vmdk_client_options: nothing is tried again.
@@ -101,7 +120,7 @@ pub unsafe extern "C" fn vmdk_client_connect(
     client_out: Option<&mut MaybeUninit<*mut vmdk_client>>,
     error_out: Option<&mut MaybeUninit<*mut vmdk_error>>,
 ) -> vmdk_status {
-    guard(error_out, || {
+    guard_apart(error_out, || {
         let out = output(client_out, "client_out")?;
         // SAFETY: the header asks for NULL or as many bytes as struct_size says.
         let options = unsafe { sized::read(options) }?;
@@ -111,42 +130,74 @@ pub unsafe extern "C" fn vmdk_client_connect(
         if connected.is_err() {
             gate.close();
         }
-        out.write(Box::into_raw(Box::new(vmdk_client {
-            client: Some(connected?),
-            gate,
-            user_data: options.log_user_data,
-            free: options.log_free,
-        })));
+        out.write(handle::make(vmdk_client {
+            client: connected?,
+            log: ClientLog {
+                gate,
+                user_data: options.log_user_data,
+                free: options.log_free,
+                ended: AtomicBool::new(false),
+                process: std::process::id(),
+            },
+        }));
         Ok(())
     })
 }
 
 /// Logs out and frees a client; takes some seconds where the server does not answer. NULL is
-/// permitted. No other call may use the client any more. Not to be called from a callback, where
-/// it does nothing.
+/// permitted, and a handle that is no client, or was freed before, is left alone. Operations that
+/// use the client go on: then this returns at once, and the last of them logs out; log is not
+/// called any more all the same. Not to be called from a callback, where it does nothing.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmdk_client_free(client: *mut vmdk_client) {
+pub extern "C" fn vmdk_client_free(client: *mut vmdk_client) {
     quietly(|| {
-        if !client.is_null() && !inside_callback() {
-            // SAFETY: the header asks for a client from `vmdk_client_connect`, not freed before
-            // and not in use.
-            drop(unsafe { Box::from_raw(client) });
+        if inside_callback() {
+            return;
         }
+        let Some(freed) = handle::retire(client) else {
+            return;
+        };
+        if !freed.is_only() {
+            freed.log.end();
+        }
+        if freed.client.runtime().check_process().is_err() {
+            return;
+        }
+        let mut freed = Some(freed);
+        // The log-out takes stack; where there is no thread for it, there may still be enough here.
+        let _ = apart::run(|| {
+            drop(freed.take());
+            Ok(())
+        });
     });
 }
 
 impl vmdk_client {
+    /// # Errors
+    /// [`Kind::InvalidState`](crate::error::Kind::InvalidState) in a child of the process that connected.
     pub(super) fn client(&self) -> Result<&Client> {
-        self.client
-            .as_ref()
-            .ok_or_else(|| invalid("the client was freed"))
+        self.client.runtime().check_process()?;
+        Ok(&self.client)
     }
 }
 
-impl Drop for vmdk_client {
+/// After the client's own drop, which logs.
+impl Drop for ClientLog {
     fn drop(&mut self) {
-        drop(self.client.take());
-        self.gate.close();
+        self.end();
+    }
+}
+
+impl ClientLog {
+    /// Waits for records under way; the first time.
+    fn end(&self) {
+        if self.ended.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        // A forked child has none of the threads that log, but maybe the lock of one.
+        if self.process == std::process::id() {
+            self.gate.close();
+        }
         if let Some(free) = self.free {
             // SAFETY: the gate is closed, so nothing uses user_data any more.
             outward(|| unsafe { free(self.user_data) });

@@ -1,8 +1,8 @@
 //! Disks in files: converted, and looked at.
 
-use super::cancel::vmdk_cancel;
+use super::cancel::{self, vmdk_cancel};
 use super::error::vmdk_error;
-use super::guard::{guard, outward};
+use super::guard::{guard_apart, outward};
 use super::operation::{progress_fn, vmdk_progress_callback, with_progress_value};
 use super::service::{format_of, vmdk_format};
 use super::sized::{self, Growing, Output};
@@ -60,7 +60,7 @@ pub struct vmdk_convert_options {
     pub progress: vmdk_progress_callback,
     /// Passed to progress.
     pub progress_user_data: *mut c_void,
-    /// Ends the conversion when thrown; NULL = none. Must outlive the call.
+    /// Ends the conversion when thrown; NULL = none.
     pub cancel: *const vmdk_cancel,
     /// It ends as VMDK_STATUS_CANCELLED when it takes longer than this, in milliseconds; 0 = no limit.
     pub deadline_ms: u64,
@@ -91,7 +91,7 @@ pub unsafe extern "C" fn vmdk_convert(
     summary_out: *mut vmdk_summary,
     error_out: Option<&mut MaybeUninit<*mut vmdk_error>>,
 ) -> vmdk_status {
-    guard(error_out, || {
+    guard_apart(error_out, || {
         let returned = Cell::new(0);
         // SAFETY: the header asks for structures of the size they say, whose strings and functions
         // are valid during the call.
@@ -139,7 +139,7 @@ impl vmdk_convert_options {
                 },
                 deadline: (deadline_ms != 0).then(|| Duration::from_millis(deadline_ms)),
                 progress: progress_fn(progress, progress_user_data, returned),
-                cancel: cancel.as_ref().map(|cancel| cancel.switch.clone()),
+                cancel: cancel::switch(cancel)?,
             })
         }
     }
@@ -209,7 +209,7 @@ pub unsafe extern "C" fn vmdk_inspect(
     options: *const vmdk_inspect_options,
     error_out: Option<&mut MaybeUninit<*mut vmdk_error>>,
 ) -> vmdk_status {
-    guard(error_out, || {
+    guard_apart(error_out, || {
         let returned = Cell::new(0);
         // SAFETY: the header asks for as many bytes as struct_size says.
         let options: vmdk_inspect_options = unsafe { sized::read(options) }?;
@@ -232,7 +232,7 @@ pub unsafe extern "C" fn vmdk_inspect(
                 path: PathBuf::from(text::required(path, "path", LONGEST_PATH)?),
                 source_format: source_format_of(source_format)?,
                 progress: progress_fn(progress, progress_user_data, &returned),
-                cancel: cancel.as_ref().map(|cancel| cancel.switch.clone()),
+                cancel: cancel::switch(cancel)?,
             }
         };
         let found = inspect(options).map_err(|error| with_progress_value(error, returned.get()))?;

@@ -1,7 +1,8 @@
 //! Error objects: what went wrong, behind accessors.
 
 use super::guard::quietly;
-use super::status::{VMDK_STATUS_OK, status_of, vmdk_status};
+use super::handle::{self, Handle, Use, Wrong};
+use super::status::{VMDK_STATUS_INVALID_ARGUMENT, VMDK_STATUS_OK, status_of, vmdk_status};
 use crate::error::{Error, Phase};
 use std::ffi::{CStr, CString, c_char};
 use std::ptr;
@@ -19,6 +20,10 @@ pub struct vmdk_error {
     left_behind: Vec<CString>,
     callback: i64,
     retryable: bool,
+}
+
+impl Handle for vmdk_error {
+    const KIND: usize = 4;
 }
 
 /// A part of an operation, in progress callbacks and errors. A later version may add numbers.
@@ -106,16 +111,25 @@ fn c_text(text: &str) -> CString {
     CString::new(text.replace('\0', "\u{fffd}")).unwrap_or_default()
 }
 
+fn look(error: *const vmdk_error) -> Option<Use<vmdk_error>> {
+    handle::look(error).ok()
+}
+
 fn pointer(text: Option<&CString>) -> *const c_char {
     text.map_or(ptr::null(), |text| text.as_ptr())
 }
 
-/// The status that the failed call returned; VMDK_STATUS_OK for NULL. This and all accessors below
-/// never block and may be called from any thread and from callbacks.
+/// The status that the failed call returned; VMDK_STATUS_OK for NULL, VMDK_STATUS_INVALID_ARGUMENT
+/// for an error that was freed and for what is none. This and all accessors below never block and
+/// may be called from any thread and from callbacks.
 #[must_use]
 #[unsafe(no_mangle)]
-pub extern "C" fn vmdk_error_status(error: Option<&vmdk_error>) -> vmdk_status {
-    error.map_or(VMDK_STATUS_OK, |error| error.status)
+pub extern "C" fn vmdk_error_status(error: *const vmdk_error) -> vmdk_status {
+    match handle::look(error) {
+        Ok(error) => error.status,
+        Err(Wrong::Null) => VMDK_STATUS_OK,
+        Err(_) => VMDK_STATUS_INVALID_ARGUMENT,
+    }
 }
 
 /// The whole story in one line of UTF-8: what was attempted on what, what the server said, what to
@@ -123,73 +137,71 @@ pub extern "C" fn vmdk_error_status(error: Option<&vmdk_error>) -> vmdk_status {
 /// empty for NULL. Valid until the error is freed, as all strings below.
 #[must_use]
 #[unsafe(no_mangle)]
-pub extern "C" fn vmdk_error_message(error: Option<&vmdk_error>) -> *const c_char {
-    error.map_or(c"".as_ptr(), |error| error.message.as_ptr())
+pub extern "C" fn vmdk_error_message(error: *const vmdk_error) -> *const c_char {
+    let message = match handle::look(error) {
+        Ok(error) => return error.message.as_ptr(),
+        Err(Wrong::Null) => c"",
+        Err(Wrong::Freed) => c"this vmdk_error was freed",
+        Err(Wrong::Kind(_) | Wrong::Foreign) => c"this is not a vmdk_error",
+    };
+    message.as_ptr()
 }
 
 /// The part of the operation in which it failed; VMDK_PHASE_NONE outside an operation.
 #[must_use]
 #[unsafe(no_mangle)]
-pub extern "C" fn vmdk_error_phase(error: Option<&vmdk_error>) -> vmdk_phase {
-    error.map_or(VMDK_PHASE_NONE, |error| error.phase)
+pub extern "C" fn vmdk_error_phase(error: *const vmdk_error) -> vmdk_phase {
+    look(error).map_or(VMDK_PHASE_NONE, |error| error.phase)
 }
 
 /// The vSphere fault type that the server answered with ("DuplicateName"); NULL where it did not.
 #[must_use]
 #[unsafe(no_mangle)]
-pub extern "C" fn vmdk_error_fault(error: Option<&vmdk_error>) -> *const c_char {
-    pointer(error.and_then(|error| error.fault.as_ref()))
+pub extern "C" fn vmdk_error_fault(error: *const vmdk_error) -> *const c_char {
+    look(error).map_or(ptr::null(), |error| pointer(error.fault.as_ref()))
 }
 
 /// The managed object reference of the object concerned ("vm-42"); NULL where there is none.
 #[must_use]
 #[unsafe(no_mangle)]
-pub extern "C" fn vmdk_error_object(error: Option<&vmdk_error>) -> *const c_char {
-    pointer(error.and_then(|error| error.object.as_ref()))
+pub extern "C" fn vmdk_error_object(error: *const vmdk_error) -> *const c_char {
+    look(error).map_or(ptr::null(), |error| pointer(error.object.as_ref()))
 }
 
 /// The operation's id, which also stands in the server's logs; NULL outside an operation.
 #[must_use]
 #[unsafe(no_mangle)]
-pub extern "C" fn vmdk_error_operation_id(error: Option<&vmdk_error>) -> *const c_char {
-    pointer(error.and_then(|error| error.operation.as_ref()))
+pub extern "C" fn vmdk_error_operation_id(error: *const vmdk_error) -> *const c_char {
+    look(error).map_or(ptr::null(), |error| pointer(error.operation.as_ref()))
 }
 
 /// Whether the same call may succeed later without anything being changed.
 #[must_use]
 #[unsafe(no_mangle)]
-pub extern "C" fn vmdk_error_retryable(error: Option<&vmdk_error>) -> bool {
-    error.is_some_and(|error| error.retryable)
+pub extern "C" fn vmdk_error_retryable(error: *const vmdk_error) -> bool {
+    look(error).is_some_and(|error| error.retryable)
 }
 
 /// What the caller's own callback returned, where that ended the operation; else 0.
 #[must_use]
 #[unsafe(no_mangle)]
-pub extern "C" fn vmdk_error_callback_value(error: Option<&vmdk_error>) -> i64 {
-    error.map_or(0, |error| error.callback)
+pub extern "C" fn vmdk_error_callback_value(error: *const vmdk_error) -> i64 {
+    look(error).map_or(0, |error| error.callback)
 }
 
 /// The index-th thing (from 0) that could not be removed and is still there ("temporary VM vm-9");
 /// NULL when there are no more. The message names them, too.
 #[must_use]
 #[unsafe(no_mangle)]
-pub extern "C" fn vmdk_error_left_behind(
-    error: Option<&vmdk_error>,
-    index: usize,
-) -> *const c_char {
-    pointer(error.and_then(|error| error.left_behind.get(index)))
+pub extern "C" fn vmdk_error_left_behind(error: *const vmdk_error, index: usize) -> *const c_char {
+    look(error).map_or(ptr::null(), |error| pointer(error.left_behind.get(index)))
 }
 
-/// Frees an error. NULL is permitted. May be called from any thread and from callbacks.
+/// Frees an error. NULL is permitted, and what is no error, or was freed before, is left alone. May
+/// be called from any thread and from callbacks.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmdk_error_free(error: *mut vmdk_error) {
-    quietly(|| {
-        if !error.is_null() {
-            // SAFETY: the header asks for an error that this library handed out and that was not
-            // freed before; those come from `Box::into_raw` in `guard`.
-            drop(unsafe { Box::from_raw(error) });
-        }
-    });
+pub extern "C" fn vmdk_error_free(error: *mut vmdk_error) {
+    quietly(|| drop(handle::retire(error)));
 }
 
 #[cfg(test)]

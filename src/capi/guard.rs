@@ -1,6 +1,8 @@
 //! What every exported function goes through: no panic leaves, no call comes from a callback.
 
+use super::apart;
 use super::error::vmdk_error;
+use super::handle;
 use super::status::{VMDK_STATUS_OK, VMDK_STATUS_PANIC, status_of, vmdk_status};
 use crate::error::{Error, Kind, Result};
 use std::any::Any;
@@ -31,22 +33,26 @@ pub(super) fn guard(error_out: ErrorOut<'_>, body: impl FnOnce() -> Result<()>) 
         write(error_out, ptr::null_mut());
         return VMDK_STATUS_OK;
     };
-    match catch(|| Box::into_raw(Box::new(vmdk_error::new(&error)))) {
-        Ok(object) => match error_out {
-            Some(out) => {
+    if let Some(out) = error_out {
+        match catch(|| handle::make(vmdk_error::new(&error))) {
+            Ok(object) => {
                 out.write(object);
             }
-            None => {
-                // SAFETY: made by `Box::into_raw` above, and nobody else has it.
-                drop(unsafe { Box::from_raw(object) });
+            Err(_) => {
+                out.write(ptr::null_mut());
+                return VMDK_STATUS_PANIC;
             }
-        },
-        Err(_) => {
-            write(error_out, ptr::null_mut());
-            return VMDK_STATUS_PANIC;
         }
     }
     status_of(error.kind())
+}
+
+/// As [`guard`], with `body` on a thread of the library's own: it may take long, and more stack than the caller has.
+pub(super) fn guard_apart(
+    error_out: ErrorOut<'_>,
+    body: impl FnOnce() -> Result<()>,
+) -> vmdk_status {
+    guard(error_out, || apart::run(|| catch(body)?))
 }
 
 /// Runs a body that returns nothing, and stops its panics.
@@ -55,8 +61,13 @@ pub(super) fn quietly(body: impl FnOnce()) {
     let _ = catch(body);
 }
 
-/// Runs code of the caller's on this thread; calls it makes into the library are refused.
+/// Runs code of the caller's on the thread that called into the library, or on this one where none waits for it; calls
+/// that it makes into the library are refused.
 pub(super) fn outward<T>(callback: impl FnOnce() -> T) -> T {
+    apart::on_calling_thread(|| inside(callback))
+}
+
+fn inside<T>(callback: impl FnOnce() -> T) -> T {
     struct Inside;
     impl Drop for Inside {
         fn drop(&mut self) {
@@ -116,8 +127,8 @@ mod tests {
         // SAFETY: `guard` always writes its output, and an error lives until it is freed.
         unsafe {
             let error = out.assume_init();
-            assert_eq!(vmdk_error_status(error.as_ref()), status);
-            let message = CStr::from_ptr(vmdk_error_message(error.as_ref()));
+            assert_eq!(vmdk_error_status(error), status);
+            let message = CStr::from_ptr(vmdk_error_message(error));
             let message = message.to_str().unwrap().to_owned();
             vmdk_error_free(error);
             (status, message)

@@ -12,12 +12,14 @@
 
 #[cfg(any(c_library, test))]
 mod allocator;
+mod apart;
 mod callbacks;
 mod cancel;
 mod client;
 mod convert;
 mod error;
 mod guard;
+mod handle;
 mod log;
 mod operation;
 mod recover;

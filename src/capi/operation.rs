@@ -1,14 +1,15 @@
 //! The two calls everything else is for.
 
-use super::cancel::vmdk_cancel;
+use super::cancel::{self, vmdk_cancel};
 use super::client::{milliseconds, vmdk_client};
 use super::error::{phase_number, vmdk_error, vmdk_phase};
-use super::guard::{guard, outward};
+use super::guard::{guard_apart, outward};
+use super::handle;
 use super::service::{format_of, vmdk_format, vmdk_service};
 use super::sized::{self, Growing, Output};
 use super::status::vmdk_status;
 use super::summary::vmdk_summary;
-use super::text::{self, LONGEST_NAME, LONGEST_PATH, handle, unknown};
+use super::text::{self, LONGEST_NAME, LONGEST_PATH, unknown};
 use super::volume::{self, vmdk_volume};
 use crate::client::Client;
 use crate::error::{Error, Kind, Result};
@@ -77,7 +78,7 @@ pub struct vmdk_backup_options {
     pub progress: vmdk_progress_callback,
     /// Passed to progress.
     pub progress_user_data: *mut c_void,
-    /// Ends the operation when thrown; NULL = none. Must outlive the call.
+    /// Ends the operation when thrown; NULL = none.
     pub cancel: *const vmdk_cancel,
     /// The operation ends as VMDK_STATUS_CANCELLED when it takes longer than this, in milliseconds;
     /// 0 = no limit. What must be undone then is.
@@ -138,8 +139,8 @@ unsafe impl Growing for vmdk_restore_options {
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmdk_backup_volume(
-    client: Option<&vmdk_client>,
-    service: Option<&vmdk_service>,
+    client: *const vmdk_client,
+    service: *const vmdk_service,
     volume: *const vmdk_volume,
     options: *const vmdk_backup_options,
     summary_out: *mut vmdk_summary,
@@ -174,8 +175,8 @@ pub unsafe extern "C" fn vmdk_backup_volume(
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmdk_restore_backup(
-    client: Option<&vmdk_client>,
-    service: Option<&vmdk_service>,
+    client: *const vmdk_client,
+    service: *const vmdk_service,
     volume: *const vmdk_volume,
     options: *const vmdk_restore_options,
     summary_out: *mut vmdk_summary,
@@ -201,19 +202,15 @@ pub unsafe extern "C" fn vmdk_restore_backup(
 /// # Safety
 /// As the header asks: structures are of the size they say, whose strings and functions are valid during the call.
 unsafe fn run<O: Asking>(
-    (client, service, volume): (
-        Option<&vmdk_client>,
-        Option<&vmdk_service>,
-        *const vmdk_volume,
-    ),
+    (client, service, volume): (*const vmdk_client, *const vmdk_service, *const vmdk_volume),
     options: *const O,
     summary_out: *mut vmdk_summary,
     error_out: Option<&mut MaybeUninit<*mut vmdk_error>>,
     operation: impl FnOnce(&Client, &dyn BackupService, &Volume, String, Common<'_>) -> Result<Summary>,
 ) -> vmdk_status {
-    guard(error_out, || {
-        let client = handle(client, "client")?.client()?;
-        let service = handle(service, "service")?.service();
+    guard_apart(error_out, || {
+        let client = handle::borrow(client, "client")?;
+        let service = handle::borrow(service, "service")?;
         let returned = Cell::new(0);
         // SAFETY: the caller's promise.
         let (volume, request, summary) = unsafe {
@@ -223,8 +220,14 @@ unsafe fn run<O: Asking>(
         };
         // SAFETY: the same.
         let (backup_id, common) = unsafe { request.convert(&returned) }?;
-        let done = operation(client, service, &volume, backup_id, common)
-            .map_err(|error| with_progress_value(error, returned.get()))?;
+        let done = operation(
+            client.client()?,
+            service.service(),
+            &volume,
+            backup_id,
+            common,
+        )
+        .map_err(|error| with_progress_value(error, returned.get()))?;
         summary.write(&done.into());
         Ok(())
     })
@@ -292,11 +295,10 @@ impl Request {
     /// Strings, function and switch are valid during the call of the operation.
     unsafe fn convert(self, returned: &Cell<i32>) -> Result<(String, Common<'_>)> {
         // SAFETY: the caller's promise is the one each of these asks for.
-        let (backup_id, temp_dir, cancel) = unsafe {
+        let (backup_id, temp_dir) = unsafe {
             (
                 text::required(self.backup_id, "backup_id", LONGEST_NAME)?.to_owned(),
                 text::name(self.temp_dir, "temp_dir", LONGEST_PATH)?,
-                self.cancel.as_ref(),
             )
         };
         let common = Common {
@@ -312,7 +314,7 @@ impl Request {
             progress: unsafe { progress_fn(self.progress, self.progress_user_data, returned) },
             level: Some(level(self.check_level)?),
             format: format_of(self.format)?,
-            cancel: cancel.map(|cancel| cancel.switch.clone()),
+            cancel: cancel::switch(self.cancel)?,
             deadline: (self.deadline_ms != 0).then(|| Duration::from_millis(self.deadline_ms)),
         };
         Ok((backup_id, common))

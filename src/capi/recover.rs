@@ -1,12 +1,13 @@
 //! Recovery: what a process that died left behind is finished or undone.
 
-use super::cancel::vmdk_cancel;
+use super::cancel::{self, vmdk_cancel};
 use super::client::vmdk_client;
 use super::error::vmdk_error;
-use super::guard::{guard, outward};
+use super::guard::{guard_apart, outward};
+use super::handle;
 use super::sized::{self, Growing};
 use super::status::vmdk_status;
-use super::text::{flag, handle};
+use super::text::flag;
 use crate::ops::{Outcome, RecoverOptions, Recovered, recover};
 use std::ffi::{CString, c_char, c_void};
 use std::time::Duration;
@@ -67,12 +68,13 @@ unsafe impl Growing for vmdk_recover_options {
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmdk_recover(
-    client: Option<&vmdk_client>,
+    client: *const vmdk_client,
     options: *const vmdk_recover_options,
     error_out: Option<&mut std::mem::MaybeUninit<*mut vmdk_error>>,
 ) -> vmdk_status {
-    guard(error_out, || {
-        let client = handle(client, "client")?.client()?;
+    guard_apart(error_out, || {
+        let client = handle::borrow(client, "client")?;
+        let client = client.client()?;
         if options.is_null() {
             return recover(client, RecoverOptions::default()).map(drop);
         }
@@ -92,8 +94,7 @@ pub unsafe extern "C" fn vmdk_recover(
                 dry_run: flag(dry_run),
                 min_age: (min_age_s != 0).then(|| Duration::from_secs(min_age_s.into())),
                 progress: None,
-                // SAFETY: the header asks for a switch that outlives the call.
-                cancel: unsafe { cancel.as_ref() }.map(|cancel| cancel.switch.clone()),
+                cancel: cancel::switch(cancel)?,
             },
         )?;
         if let Some(function) = recovered {

@@ -2,7 +2,8 @@
 
 use super::callbacks::CallbackService;
 use super::error::vmdk_error;
-use super::guard::{guard, inside_callback, quietly};
+use super::guard::{guard, guard_apart, inside_callback, quietly};
+use super::handle::{self, Handle};
 use super::sized::{self, Growing};
 use super::status::vmdk_status;
 use super::text::{self, LONGEST_PATH, output, unknown};
@@ -23,6 +24,10 @@ pub const VMDK_FORMAT_RAW: vmdk_format = 1;
 /// Something that keeps backups. Any number of operations may use it at once.
 pub struct vmdk_service {
     service: Box<dyn BackupService + Send + Sync>,
+}
+
+impl Handle for vmdk_service {
+    const KIND: usize = 2;
 }
 
 /// A service callback may return this where there is no backup of that id: the call then returns
@@ -75,7 +80,8 @@ pub struct vmdk_service_callbacks {
     /// Passed to every callback.
     pub user_data: *mut c_void,
     /// Called once with user_data when nothing of the table will be called any more, which is
-    /// inside vmdk_service_free(); NULL = nothing to do. Not called when vmdk_service_new() fails.
+    /// inside vmdk_service_free(), or at the end of the last operation that uses the service; NULL =
+    /// nothing to do. Not called when vmdk_service_new() fails.
     pub free: Option<unsafe extern "C-unwind" fn(user_data: *mut c_void)>,
     /// Begins a backup. *writer_out, NULL until set, is passed to the callbacks below, the last of
     /// which is either a commit that returned 0 or abort. Must refuse the id of a committed backup
@@ -251,7 +257,7 @@ pub unsafe extern "C" fn vmdk_service_directory(
     service_out: Option<&mut MaybeUninit<*mut vmdk_service>>,
     error_out: Option<&mut MaybeUninit<*mut vmdk_error>>,
 ) -> vmdk_status {
-    guard(error_out, || {
+    guard_apart(error_out, || {
         let out = output(service_out, "service_out")?;
         // SAFETY: the header asks for NULL or a string that is valid during the call.
         let path = unsafe { text::required(path, "path", LONGEST_PATH) }?;
@@ -260,24 +266,24 @@ pub unsafe extern "C" fn vmdk_service_directory(
     })
 }
 
-/// Frees a service and calls its free callback. NULL is permitted. No operation may use the service
-/// any more. Not to be called from a callback, where it does nothing.
+/// Frees a service and calls its free callback. NULL is permitted, and a handle that is no service,
+/// or was freed before, is left alone. Operations that use the service go on: the last of them then
+/// calls free, on the thread that called the operation. Not to be called from a callback, where it
+/// does nothing.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmdk_service_free(service: *mut vmdk_service) {
+pub extern "C" fn vmdk_service_free(service: *mut vmdk_service) {
     quietly(|| {
-        if !service.is_null() && !inside_callback() {
-            // SAFETY: the header asks for a service that this library made, not freed before and
-            // not in use.
-            drop(unsafe { Box::from_raw(service) });
+        if !inside_callback() {
+            drop(handle::retire(service));
         }
     });
 }
 
 impl vmdk_service {
     fn handle(service: impl BackupService + Send + Sync + 'static) -> *mut vmdk_service {
-        Box::into_raw(Box::new(vmdk_service {
+        handle::make(vmdk_service {
             service: Box::new(service),
-        }))
+        })
     }
 
     pub(super) fn service(&self) -> &dyn BackupService {

@@ -82,11 +82,6 @@ pub(super) fn output<'a, T>(
     out.ok_or_else(|| invalid(format!("{name} is NULL")))
 }
 
-/// The handle that `name` must be.
-pub(super) fn handle<'a, T>(handle: Option<&'a T>, name: &str) -> Result<&'a T> {
-    handle.ok_or_else(|| invalid(format!("{name} is NULL")))
-}
-
 /// A yes or no from C: any non-zero number is a yes.
 pub(super) fn flag(value: u32) -> bool {
     value != 0

@@ -1,8 +1,9 @@
 //! Verification: a backup is proven where it is kept.
 
-use super::cancel::vmdk_cancel;
+use super::cancel::{self, vmdk_cancel};
 use super::error::vmdk_error;
-use super::guard::guard;
+use super::guard::guard_apart;
+use super::handle;
 use super::operation::{
     level, progress_fn, vmdk_check_level, vmdk_progress_callback, with_progress_value,
 };
@@ -10,7 +11,7 @@ use super::service::{format_of, vmdk_format, vmdk_service};
 use super::sized::{self, Growing, Output};
 use super::status::vmdk_status;
 use super::summary::vmdk_summary;
-use super::text::{self, LONGEST_NAME, LONGEST_PATH, handle};
+use super::text::{self, LONGEST_NAME, LONGEST_PATH};
 use crate::error::Result;
 use crate::ops::{VerifyOptions, verify_backup};
 use std::cell::Cell;
@@ -58,13 +59,13 @@ unsafe impl Growing for vmdk_verify_options {
 #[must_use]
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vmdk_verify_backup(
-    service: Option<&vmdk_service>,
+    service: *const vmdk_service,
     options: *const vmdk_verify_options,
     summary_out: *mut vmdk_summary,
     error_out: Option<&mut MaybeUninit<*mut vmdk_error>>,
 ) -> vmdk_status {
-    guard(error_out, || {
-        let service = handle(service, "service")?.service();
+    guard_apart(error_out, || {
+        let service = handle::borrow(service, "service")?;
         let returned = Cell::new(0);
         // SAFETY: the header asks for structures of the size they say, whose strings and functions
         // are valid during the call.
@@ -73,7 +74,7 @@ pub unsafe extern "C" fn vmdk_verify_backup(
             let options: vmdk_verify_options = sized::read(options)?;
             (options.convert(&returned)?, summary)
         };
-        let done = verify_backup(service, options)
+        let done = verify_backup(service.service(), options)
             .map_err(|error| with_progress_value(error, returned.get()))?;
         summary.write(&done.into());
         Ok(())
@@ -104,7 +105,7 @@ impl vmdk_verify_options {
                 temp_dir: text::name(temp_dir, "temp_dir", LONGEST_PATH)?.map(PathBuf::from),
                 deadline: (deadline_ms != 0).then(|| Duration::from_millis(deadline_ms)),
                 progress: progress_fn(progress, progress_user_data, returned),
-                cancel: cancel.as_ref().map(|cancel| cancel.switch.clone()),
+                cancel: cancel::switch(cancel)?,
             })
         }
     }

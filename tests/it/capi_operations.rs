@@ -102,6 +102,43 @@ fn signals_stay_the_hosts() {
     check_one("signals_stay_the_hosts");
 }
 
+/// Runs the program that misuses handles; afterwards nobody is logged in.
+fn check_handles(program: &mut Command, options: Options, more: &[&str]) {
+    let scene = Scene::new(options);
+    let directory = scene.dir.path().join("c");
+    std::fs::create_dir(&directory).unwrap();
+    let options = &scene.options;
+    program.args([&scene.sim.url(), &options.username, &options.password]);
+    match options.tls {
+        true => program.arg(scene.sim.ca_file()),
+        false => program.arg("-"),
+    };
+    let output = run(program.arg(directory).args(more));
+    assert!(output.status.success(), "{}", text(&output));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "good\n");
+    assert_eq!(scene.sim.sessions(), 0, "a session is left");
+    assert!(scene.sim.leases().iter().all(|lease| !lease.is_open()));
+}
+
+const HANDLES: &str = "tests/c/handles.c";
+
+#[test]
+fn misused_handles_are_refused_and_used_ones_go_with_their_last_user() {
+    let program = compile("gcc", &C99, HANDLES, &["-lpthread"]);
+    check_handles(&mut Command::new(program), Options::default(), &[]);
+}
+
+#[test]
+fn valgrind_sees_no_error_and_no_leak_in_misused_handles() {
+    let options = Options {
+        tls: false,
+        ..Options::default()
+    };
+    let program = compile("gcc", &C99, HANDLES, &["-lpthread"]);
+    // A forked child is a process of its own for it, with everything leaked.
+    check_handles(valgrind().arg(program), options, &["no-fork"]);
+}
+
 #[test]
 fn valgrind_sees_no_error_and_no_leak_in_operations() {
     // Valgrind takes ring's assembly for errors, so this goes without TLS.

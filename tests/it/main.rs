@@ -29,6 +29,7 @@ mod sanitizer;
 mod secrets;
 mod session;
 mod soak;
+mod stack;
 mod stage;
 mod survival;
 mod system;
