@@ -64,7 +64,9 @@ pub struct vmdk_client_options {
     /// A PEM file of the certificate authorities to trust; NULL = not given.
     pub ca_file: *const c_char,
     /// The fingerprint of the one certificate to trust: 64 (SHA-256) or 40 (SHA-1) hexadecimal
-    /// digits, with or without colons; NULL = not given.
+    /// digits, with or without colons; NULL = not given. It stands for the certificate's issuer,
+    /// names and dates, which are not checked then; but the certificate must be X.509 v3 with an RSA
+    /// key of 2048 to 8192 bits, or an ECDSA (P-256, P-384) or Ed25519 key. Prefer SHA-256.
     pub pin: *const c_char,
     /// Non-zero: no certificate is checked. Whoever stands between can read and change everything.
     pub insecure: u32,

@@ -1,7 +1,7 @@
 //! What went wrong on the way to a server, in words a user can act on.
 
 use crate::error::{Error, Kind, Passing};
-use crate::transport::verify::Refused;
+use crate::transport::handshake;
 use reqwest::StatusCode;
 use reqwest::header::{HeaderMap, LOCATION};
 use std::error::Error as StdError;
@@ -71,7 +71,7 @@ fn known_cause(cause: &(dyn StdError + 'static)) -> Option<Error> {
         return Some(Error::new(Kind::Connection, unresolved.to_string()).remedy(remedy));
     }
     if let Some(tls) = cause.downcast_ref::<rustls::Error>() {
-        return Some(tls_error(tls));
+        return Some(handshake::explain(tls));
     }
     let io = cause.downcast_ref::<io::Error>()?;
     let message = match io.kind() {
@@ -87,21 +87,6 @@ fn known_cause(cause: &(dyn StdError + 'static)) -> Option<Error> {
         _ => return Some(Error::new(Kind::Connection, io.to_string()).retryable()),
     };
     Some(Error::new(Kind::Connection, message).retryable())
-}
-
-fn tls_error(error: &rustls::Error) -> Error {
-    if let rustls::Error::InvalidCertificate(rustls::CertificateError::Other(other)) = error
-        && let Some(refused) = other.0.downcast_ref::<Refused>()
-    {
-        return Error::new(Kind::Tls, refused.to_string()).remedy(&refused.remedy);
-    }
-    let error_of = |message: String| Error::new(Kind::Tls, format!("TLS: {message}"));
-    match error {
-        rustls::Error::InvalidMessage(_) => {
-            error_of("the server does not speak TLS".into()).remedy("check the port")
-        }
-        _ => error_of(error.to_string()),
-    }
 }
 
 /// The chain of causes, with the errors that `io::Error` hides from `source`.

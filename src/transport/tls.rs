@@ -61,6 +61,9 @@ impl fmt::Display for Fingerprint {
     }
 }
 
+/// Servers give fingerprints, too: so much of a text that is none is shown.
+const LONGEST_SHOWN: usize = 128;
+
 impl FromStr for Fingerprint {
     type Err = Error;
 
@@ -68,7 +71,8 @@ impl FromStr for Fingerprint {
     /// `SHA256:` or `SHA1:`, or after openssl's `SHA256 Fingerprint=`.
     fn from_str(text: &str) -> Result<Self> {
         let invalid = || {
-            let message = format!("{text:?} is no certificate fingerprint");
+            let shown: String = text.chars().take(LONGEST_SHOWN).collect();
+            let message = format!("{shown:?} is no certificate fingerprint");
             Error::new(Kind::InvalidArgument, message)
                 .remedy("a fingerprint is 64 (SHA-256) or 40 (SHA-1) hexadecimal digits, with or without colons")
         };
@@ -130,7 +134,8 @@ pub enum Trust {
     System,
     /// The certificate authorities in a PEM file, and no others.
     CaFile(PathBuf),
-    /// Exactly this certificate.
+    /// Exactly this certificate, whatever its issuer, names and dates; its version and key must
+    /// be good all the same.
     Pin(Fingerprint),
     /// Nothing is checked.
     Insecure,

@@ -1,6 +1,7 @@
 //! The verdict on a server's certificate, and what to tell the user when it is bad.
 
 use crate::transport::tls::Fingerprint;
+use crate::transport::verdict::{self, Verdict};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -43,19 +44,39 @@ impl Verifier {
         }
     }
 
-    fn refuse(&self, presented: &[u8], reason: String, remedy: String) -> rustls::Error {
-        let vouched = self.vouched.map(|vouched| {
-            format!("it is not the certificate {vouched} that the server vouched for, and ")
-        });
+    fn refuse(&self, presented: &[u8], verdict: Verdict) -> rustls::Error {
         let refused = Refused {
             reason: format!(
-                "the certificate presented has the SHA-256 fingerprint {}: {}{reason}",
+                "the certificate presented has the SHA-256 fingerprint {}: {}",
                 Fingerprint::sha256_of(presented),
-                vouched.unwrap_or_default()
+                verdict.reason
             ),
-            remedy,
+            remedy: verdict.remedy,
         };
         CertificateError::Other(OtherError(Arc::new(refused))).into()
+    }
+
+    /// The same for a certificate that nothing proves, whatever the endpoint vouched for.
+    fn unproven(&self, presented: &[u8], mut verdict: Verdict) -> rustls::Error {
+        if let Some(vouched) = self.vouched {
+            verdict.reason = format!(
+                "it is not the certificate {vouched} that the server vouched for, and {}",
+                verdict.reason
+            );
+        }
+        self.refuse(presented, verdict)
+    }
+
+    /// Whether the server has the key of the certificate that it presents.
+    fn holds_key(
+        &self,
+        certificate: &CertificateDer<'_>,
+        verified: Result<HandshakeSignatureValid, rustls::Error>,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        if matches!(self.proof, Proof::Nothing) {
+            return Ok(HandshakeSignatureValid::assertion());
+        }
+        verified.map_err(|error| self.refuse(certificate, verdict::of_signature(&error)))
     }
 }
 
@@ -68,31 +89,32 @@ impl ServerCertVerifier for Verifier {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if self
-            .vouched
-            .is_some_and(|vouched| vouched.is_of(end_entity))
-        {
+        if matches!(self.proof, Proof::Nothing) {
             return Ok(ServerCertVerified::assertion());
         }
-        match &self.proof {
-            Proof::Nothing => Ok(ServerCertVerified::assertion()),
-            Proof::Pin(pin) if pin.is_of(end_entity) => Ok(ServerCertVerified::assertion()),
-            Proof::Pin(pin) => Err(self.refuse(
-                end_entity,
-                format!("it is not the pinned {pin}"),
-                "if the server's certificate was renewed, compare the presented fingerprint at \
-                 the server itself and pin that; else somebody is in between"
-                    .into(),
-            )),
+        let vouched = |vouched: Fingerprint| vouched.is_of(end_entity);
+        let vouched = self.vouched.is_some_and(vouched);
+        let proven = match &self.proof {
+            _ if vouched => Ok(()),
+            Proof::Nothing => Ok(()),
+            Proof::Pin(pin) if pin.is_of(end_entity) => Ok(()),
+            Proof::Pin(pin) => Err(verdict::of_pin(*pin)),
             Proof::Chain {
                 verifier,
                 authorities,
             } => verifier
                 .verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+                .map(drop)
                 .map_err(|error| {
-                    let (reason, remedy) = explain(&error, authorities, &server_name.to_str());
-                    self.refuse(end_entity, reason, remedy)
+                    verdict::of_chain(&error, end_entity, authorities, &server_name.to_str())
                 }),
+        };
+        // Who has a weak certificate is told that, and not to pin it.
+        match (verdict::of_strength(end_entity), proven) {
+            (Err(weak), Ok(())) => Err(self.refuse(end_entity, weak)),
+            (Err(weak), Err(_)) => Err(self.unproven(end_entity, weak)),
+            (Ok(()), Err(unproven)) => Err(self.unproven(end_entity, unproven)),
+            (Ok(()), Ok(())) => Ok(ServerCertVerified::assertion()),
         }
     }
 
@@ -102,11 +124,9 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if matches!(self.proof, Proof::Nothing) {
-            return Ok(HandshakeSignatureValid::assertion());
-        }
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signed, algorithms)
+        let verified = verify_tls12_signature(message, certificate, signed, algorithms);
+        self.holds_key(certificate, verified)
     }
 
     fn verify_tls13_signature(
@@ -115,52 +135,14 @@ impl ServerCertVerifier for Verifier {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        if matches!(self.proof, Proof::Nothing) {
-            return Ok(HandshakeSignatureValid::assertion());
-        }
         let algorithms = &self.provider.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signed, algorithms)
+        let verified = verify_tls13_signature(message, certificate, signed, algorithms);
+        self.holds_key(certificate, verified)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let algorithms = &self.provider.signature_verification_algorithms;
         algorithms.supported_schemes()
-    }
-}
-
-/// Why a chain is no proof, and what the user can do.
-fn explain(error: &rustls::Error, authorities: &str, host: &str) -> (String, String) {
-    let pin = "or pin the presented fingerprint after comparing it at the server itself";
-    let other = || {
-        (
-            error.to_string(),
-            format!("replace the server's certificate, {pin}"),
-        )
-    };
-    let rustls::Error::InvalidCertificate(invalid) = error else {
-        return other();
-    };
-    match invalid {
-        // A reinstalled server's authority has the name of the old one, but another key.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => (
-            format!("it was not issued by {authorities}"),
-            format!(
-                "name the CA file of its issuer (a vCenter offers it at https://{host}/certs/download.zip), {pin}"
-            ),
-        ),
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => (
-            format!("it is not for the name {host}"),
-            format!("connect by a name that stands in it, {pin}"),
-        ),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => (
-            "it has expired".into(),
-            format!("renew it, check this machine's clock, {pin}"),
-        ),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => (
-            "it is not valid yet".into(),
-            format!("check the clocks of the server and of this machine, {pin}"),
-        ),
-        _ => other(),
     }
 }
 

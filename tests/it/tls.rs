@@ -1,5 +1,7 @@
 //! Who is let through: certificates made for the test, a rustls server on loopback.
 
+mod refusals;
+
 use crate::peer::Peer;
 use rcgen::{
     BasicConstraints, Certificate, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd,
