@@ -289,7 +289,8 @@ typedef struct vmdk_client vmdk_client;
 typedef struct vmdk_client_options {
     /// sizeof(vmdk_client_options).
     size_t struct_size;
-    /// "vc.example.org", "10.0.0.1:8443", "[::1]:443" or "https://vc.example.org/sdk". Needed.
+    /// "vc.example.org", "10.0.0.1:8443", "[::1]:443" or "https://vc.example.org/sdk", without user
+    /// and password. Needed.
     const char *server;
     /// The user's name as the server's log-in page takes it. Needed.
     const char *username;
@@ -327,7 +328,9 @@ typedef struct vmdk_client_options {
     uint32_t busy_timeout_ms;
     /// Must be 0.
     uint32_t reserved;
-    /// "http://proxy.example.org:3128"; NULL = no proxy. The environment is not looked at.
+    /// "http://proxy.example.org:3128", with "user:password@" before the host where the proxy asks
+    /// for them (special characters in percent encoding); NULL = no proxy. The environment is not
+    /// looked at.
     const char *proxy;
     /// A directory, which must exist, for journals of what operations make on the server; what a
     /// process that died had begun can be finished or undone by them. NULL = none are kept.

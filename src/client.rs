@@ -5,8 +5,9 @@ use crate::log::Log;
 use crate::retry::Retries;
 use crate::runtime::Runtime;
 use crate::transport::tls::Trust;
-use crate::vsphere::Session;
 use crate::vsphere::session::SessionOptions;
+use crate::vsphere::{Session, address};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use zeroize::Zeroizing;
@@ -27,7 +28,8 @@ pub struct ConnectOptions {
     pub request_timeout: Option<Duration>,
     /// How often an idle session is touched; `None` = 5 min.
     pub keepalive_interval: Option<Duration>,
-    /// The proxy's URL; `None` = no proxy. The environment is not looked at.
+    /// The proxy's URL, with `user:password@` where it asks for them; `None` = no proxy. The
+    /// environment is not looked at.
     pub proxy: Option<String>,
     /// Permits `http://` in `server`, and in the URLs that the server gives for disks: credentials
     /// and disks then travel in clear.
@@ -39,6 +41,21 @@ pub struct ConnectOptions {
     pub state_dir: Option<PathBuf>,
     /// Where records go.
     pub log: Log,
+}
+
+/// Without what is secret, or may have secrets in it.
+impl fmt::Debug for ConnectOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectOptions")
+            .field("server", &address::label(&self.server))
+            .field("username", &self.username)
+            .field("trust", &self.trust)
+            .field("proxied", &self.proxy.is_some())
+            .field("allow_plain_http", &self.allow_plain_http)
+            .field("retries", &self.retries)
+            .field("state_dir", &self.state_dir)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A session with one vCenter or ESXi host, usable from many threads at once.
@@ -62,8 +79,9 @@ impl Client {
     /// [`Kind::InvalidArgument`], [`Kind::Connection`], [`Kind::Tls`], [`Kind::Auth`].
     pub fn connect(options: ConnectOptions) -> Result<Client> {
         let log = options.log.clone();
-        let server = options.server.clone();
-        log.hide(&options.password);
+        let server = address::label(&options.server);
+        let public = [options.server.as_str(), options.username.as_str()];
+        log.hide(&options.password, &public);
         let runtime = Runtime::new()?;
         let session = runtime
             .run(

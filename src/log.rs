@@ -1,4 +1,9 @@
-//! Log records to one callback per client, with secrets cut out of every text that leaves.
+//! Log records to one callback per client.
+//!
+//! Texts are made without secrets: what a user or a server wrote where a secret may stand (addresses,
+//! URLs, answers to a log-in) is never taken over. The second net is here: whatever leaves is
+//! searched for the secrets that cannot be anything else. Only for those: to cut a password such as
+//! `name` out of ordinary sentences would hide nothing, and tell everybody what the password is.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -27,9 +32,6 @@ pub struct Log {
     secrets: Arc<RwLock<Vec<Zeroizing<String>>>>,
 }
 
-/// Shorter secrets would tear holes into ordinary words, and hide nothing.
-const SHORTEST_SECRET: usize = 4;
-
 impl Log {
     /// A log that passes on records up to `level`.
     pub fn new(level: Level, sink: Sink) -> Self {
@@ -39,9 +41,10 @@ impl Log {
         }
     }
 
-    /// From now on `secret` appears in no text that went through [`Log::redact`].
-    pub fn hide(&self, secret: &str) {
-        if secret.len() < SHORTEST_SECRET {
+    /// From now on `secret` appears in no text that went through [`Log::redact`], unless it could
+    /// be a part of an ordinary text, or stands in one of the `public` ones.
+    pub fn hide(&self, secret: &str, public: &[&str]) {
+        if !is_unmistakable(secret) || public.iter().any(|text| text.contains(secret)) {
             return;
         }
         let mut secrets = match self.secrets.write() {
@@ -78,6 +81,19 @@ impl Log {
     }
 }
 
+/// The shortest secret with a character that names, paths and addresses do not have.
+const SHORTEST: usize = 8;
+
+/// The shortest of any other characters, such as a session's cookie.
+const SHORTEST_WORDLIKE: usize = 24;
+
+/// Whether a text that contains `secret` contains it because somebody put it there.
+fn is_unmistakable(secret: &str) -> bool {
+    let ordinary = |char: char| char.is_alphanumeric() || " -_.,:;/\\@()[]'\"".contains(char);
+    let length = secret.chars().count();
+    length >= SHORTEST_WORDLIKE || (length >= SHORTEST && !secret.chars().all(ordinary))
+}
+
 impl fmt::Debug for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Log")
@@ -97,12 +113,44 @@ mod tests {
             Arc::new(move |_: Level, text: &str| seen.lock().unwrap().push(text.to_owned()))
         };
         let log = Log::new(Level::Info, sink);
-        log.hide("s3cret!");
-        log.record(Level::Info, || "login with s3cret! twice: s3cret!".into());
+        log.hide("s3cret!!", &[]);
+        log.record(Level::Info, || "login with s3cret!! twice: s3cret!!".into());
         log.record(Level::Debug, || "below the level".into());
         assert_eq!(
             *seen.lock().unwrap(),
             ["login with [hidden] twice: [hidden]"]
         );
+    }
+    #[test]
+    fn what_may_be_an_ordinary_word_is_not_cut_out_of_texts() {
+        let log = Log::default();
+        let text =
+            "connect to vc-01.example.org:443: user name or password of volume-1 on [Datastore1]";
+        for secret in [
+            "name",
+            "a",
+            "",
+            "password",
+            "volume-1",
+            "Datastore1",
+            "://",
+            ": user name or",
+        ] {
+            log.hide(secret, &[]);
+        }
+        log.hide(
+            "administrator@vsphere.local",
+            &["vc", "administrator@vsphere.local"],
+        );
+        let text = format!("{text} as administrator@vsphere.local");
+        assert_eq!(log.redact(&text), text);
+    }
+
+    #[test]
+    fn a_session_is_cut_out_of_texts() {
+        let log = Log::default();
+        let key = "52ab0f52-8a3e-4bd1-9b1c-f35cd8b1b0b5";
+        log.hide(key, &[]);
+        assert_eq!(log.redact(&format!("of {key}.")), "of [hidden].");
     }
 }

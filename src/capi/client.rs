@@ -55,7 +55,8 @@ pub const VMDK_RETRIES_NONE: u32 = u32::MAX;
 pub struct vmdk_client_options {
     /// sizeof(vmdk_client_options).
     pub struct_size: usize,
-    /// "vc.example.org", "10.0.0.1:8443", "[::1]:443" or "https://vc.example.org/sdk". Needed.
+    /// "vc.example.org", "10.0.0.1:8443", "[::1]:443" or "https://vc.example.org/sdk", without user
+    /// and password. Needed.
     pub server: *const c_char,
     /// The user's name as the server's log-in page takes it. Needed.
     pub username: *const c_char,
@@ -93,7 +94,9 @@ pub struct vmdk_client_options {
     pub busy_timeout_ms: u32,
     /// Must be 0.
     pub reserved: u32,
-    /// "http://proxy.example.org:3128"; NULL = no proxy. The environment is not looked at.
+    /// "http://proxy.example.org:3128", with "user:password@" before the host where the proxy asks
+    /// for them (special characters in percent encoding); NULL = no proxy. The environment is not
+    /// looked at.
     pub proxy: *const c_char,
     /// A directory, which must exist, for journals of what operations make on the server; what a
     /// process that died had begun can be finished or undone by them. NULL = none are kept.

@@ -133,6 +133,8 @@ pub(super) fn status(label: &str, status: StatusCode, headers: &HeaderMap, body:
         let target = target.map_or("elsewhere".into(), |url| request_label("to", &url));
         message += &format!(" (a redirection {target}, which is not followed)");
     }
+    // A proxy that asks for other credentials may repeat those that it got.
+    let body = if status.as_u16() == 407 { &[] } else { body };
     let excerpt = excerpt(body);
     if !excerpt.is_empty() {
         message += &format!(": {excerpt}");
@@ -145,6 +147,19 @@ pub(super) fn status(label: &str, status: StatusCode, headers: &HeaderMap, body:
         _ => Passing::No,
     };
     Error::new(kind, message).passing(passing)
+}
+
+/// Shorter parts of a path are words of the language.
+const SHORTEST_TICKET: usize = 16;
+
+/// An answer's body without what it repeats of the request's path, which may be a ticket.
+pub(super) fn without_path(body: &[u8], url: &Url) -> String {
+    let mut text = String::from_utf8_lossy(body).into_owned();
+    let parts = url.path().split('/');
+    for part in parts.filter(|part| part.len() >= SHORTEST_TICKET) {
+        text = text.replace(part, "[hidden]");
+    }
+    text
 }
 
 /// The words of a text or HTML body, on one line.

@@ -275,17 +275,27 @@ impl Resolve for Resolver {
 }
 
 fn parse_proxy(proxy: &str, log: &Log) -> Result<reqwest::Proxy> {
-    // The text stays out of the message: it may hold a password.
+    // Neither the text nor a part of it is repeated: there may be a password anywhere in it.
     let invalid = |why: &str| Error::new(Kind::InvalidArgument, format!("the proxy's URL {why}"));
     let url = Url::parse(proxy).map_err(|error| invalid(&format!("cannot be read: {error}")))?;
     if let Some(password) = url.password() {
-        log.hide(password);
+        log.hide(
+            password,
+            &[url.host_str().unwrap_or_default(), url.username()],
+        );
     }
     // A proxy reached by TLS would be judged by the endpoint's trust, which cannot be meant.
     if url.scheme() != "http" || url.host_str().is_none() {
         return Err(invalid("is not of the form http://host:port"));
     }
-    reqwest::Proxy::all(url).map_err(|error| invalid(&format!("cannot be used: {error}")))
+    // A password with a slash or the like in it makes a host of the user's name, or of its own
+    // beginning, which would stand in messages.
+    if url.path() != "/" || url.query().is_some() || url.fragment().is_some() {
+        return Err(invalid("has something after host and port").remedy(
+            "write special characters of user and password in percent encoding, '/' as %2F",
+        ));
+    }
+    reqwest::Proxy::all(url).map_err(|_| invalid("cannot be used"))
 }
 
 fn with_cookie(request: RequestBuilder, cookie: Option<&str>) -> Result<RequestBuilder> {
@@ -338,7 +348,8 @@ pub(super) async fn refusal(label: &str, mut response: Response, stall: Duration
             _ => break,
         }
     }
-    failure::status(label, status, &headers, &body)
+    let body = failure::without_path(&body, response.url());
+    failure::status(label, status, &headers, body.as_bytes())
 }
 
 fn refuse_encoding(label: &str, headers: &HeaderMap) -> Result<()> {

@@ -74,6 +74,9 @@ pub struct Request<'a> {
     pub cookie: Option<&'a str>,
     /// What the call is named in the server's logs.
     pub operation: Option<&'a str>,
+    /// Whether the arguments are secret: then no error repeats words of the answer, which may
+    /// repeat the request.
+    pub secret: bool,
     /// The method, with its arguments inside.
     pub method: Element,
     /// Until the answer is there.
@@ -125,15 +128,19 @@ pub async fn call(http: &Http, request: Request<'_>) -> Result<Reply> {
     Ok(Reply {
         cookies: cookies.collect(),
         status: answer.status.as_u16(),
-        outcome: open(&answer, &method.name)?,
+        outcome: open(&answer, &method.name, request.secret)?,
     })
 }
 
 /// The response or fault within an answer.
-fn open(answer: &Answer, method: &str) -> Result<std::result::Result<Node, Fault>> {
+fn open(answer: &Answer, method: &str, secret: bool) -> Result<std::result::Result<Node, Fault>> {
     let label = &answer.label;
+    let page = if secret { &[][..] } else { &answer.body };
     let content = xml::parse(&answer.body)
-        .map_err(|malformed| malformed.to_string())
+        .map_err(|malformed| match secret {
+            true => "it cannot be read".to_owned(),
+            false => malformed.to_string(),
+        })
         .and_then(|root| content_of(root).ok_or_else(|| "there is no SOAP body in it".into()));
     if let Ok(fault) = &content
         && fault.name == "Fault"
@@ -141,11 +148,10 @@ fn open(answer: &Answer, method: &str) -> Result<std::result::Result<Node, Fault
         return Ok(Err(read_fault(fault)));
     }
     if answer.status != StatusCode::OK {
-        let Answer { headers, body, .. } = answer;
-        return Err(failure::status(label, answer.status, headers, body));
+        return Err(failure::status(label, answer.status, &answer.headers, page));
     }
     let content = content.map_err(|why| {
-        let excerpt = failure::excerpt(&answer.body);
+        let excerpt = failure::excerpt(page);
         let message = format!("{label}: the answer is not SOAP: {why}: {excerpt}");
         // A proxy's page or half an answer: the next one may be whole.
         Error::new(Kind::Fault, message)
@@ -207,7 +213,7 @@ pub(crate) fn open_body(
         headers: Default::default(),
         body: body.to_vec(),
     };
-    open(&answer, method)
+    open(&answer, method, false)
 }
 
 #[cfg(test)]
@@ -271,17 +277,21 @@ mod tests {
             "<e:Fault><faultcode>ServerFaultCode</faultcode><faultstring> no login </faultstring>\
              <detail><InvalidLoginFault xmlns=\"urn:vim25\" xsi:type=\"InvalidLogin\"/></detail></e:Fault>",
         );
-        let fault = open(&answer(500, &body), "Login").unwrap().unwrap_err();
+        let fault = open(&answer(500, &body), "Login", false)
+            .unwrap()
+            .unwrap_err();
         assert_eq!(
             (fault.kind.as_str(), fault.message.as_str()),
             ("InvalidLogin", "no login")
         );
         let untyped = body.replace(" xsi:type=\"InvalidLogin\"", "");
-        let fault = open(&answer(500, &untyped), "Login").unwrap().unwrap_err();
+        let fault = open(&answer(500, &untyped), "Login", false)
+            .unwrap()
+            .unwrap_err();
         assert_eq!(fault.kind, "InvalidLogin");
         let bare = enveloped("<e:Fault><faultstring>no</faultstring></e:Fault>");
         assert_eq!(
-            open(&answer(500, &bare), "Login")
+            open(&answer(500, &bare), "Login", false)
                 .unwrap()
                 .unwrap_err()
                 .kind,
@@ -292,21 +302,30 @@ mod tests {
     #[test]
     fn a_response_must_answer_the_method_that_was_called() {
         let body = enveloped("<LoginResponse><returnval>1</returnval></LoginResponse>");
-        let response = open(&answer(200, &body), "Login").unwrap().unwrap();
+        let response = open(&answer(200, &body), "Login", false).unwrap().unwrap();
         assert_eq!(response.text_at("returnval"), Some("1"));
-        assert!(open(&answer(200, &body), "Logout").is_err());
-        assert!(open(&answer(500, &body), "Login").is_err());
+        assert!(open(&answer(200, &body), "Logout", false).is_err());
+        assert!(open(&answer(500, &body), "Login", false).is_err());
     }
 
     #[test]
     fn a_page_for_people_is_an_error_that_shows_its_words() {
         let page = "<html><body><h1>It works!</h1></body></html>";
-        let error = open(&answer(200, page), "Login").err().unwrap();
+        let error = open(&answer(200, page), "Login", false).err().unwrap();
         assert_eq!(error.kind(), Kind::Fault);
         assert!(error.message().contains("not SOAP"), "{error}");
         assert!(error.message().contains("It works!"), "{error}");
-        let error = open(&answer(503, page), "Login").err().unwrap();
+        let error = open(&answer(503, page), "Login", false).err().unwrap();
         assert_eq!(error.kind(), Kind::Connection);
         assert!(error.is_retryable());
+    }
+    #[test]
+    fn an_answer_to_a_secret_request_is_not_repeated() {
+        for status in [200, 500, 503] {
+            for page in ["s3cret", "<a>s3cret</a>", "<a b=\"&s3cret;\"/>"] {
+                let error = open(&answer(status, page), "Login", true).unwrap_err();
+                assert!(!error.to_string().contains("s3cret"), "{error}");
+            }
+        }
     }
 }

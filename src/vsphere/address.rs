@@ -6,17 +6,21 @@ use url::{Host, Url};
 
 /// The URL of the service that `server` names: `vc.example.org`, `10.0.0.1:8443`, `[::1]:443`,
 /// `::1` or `https://vc.example.org/sdk`; `http://` only where `allow_plain` permits it.
+///
+/// What cannot be read is not repeated: there may be a password anywhere in it.
 pub(super) fn parse(server: &str, allow_plain: bool) -> Result<Url> {
     let invalid = |why: &str| {
-        // A password that somebody wrote into the URL must not come out in a message.
-        let shown = if server.contains('@') {
-            "the server"
-        } else {
-            server
-        };
-        Error::new(Kind::InvalidArgument, format!("{shown:?}: {why}"))
-            .remedy("name it as host, host:port or https://host:port/sdk")
+        Error::new(
+            Kind::InvalidArgument,
+            format!("the server's address: {why}"),
+        )
+        .remedy("name it as host, host:port or https://host:port/sdk")
     };
+    // Also where a password has a slash or the like in it, by which the URL's host would be the
+    // user's name, and its port or path the password.
+    if server.contains('@') {
+        return Err(invalid("user and password do not belong into it"));
+    }
     let text = if server.contains("://") {
         server.to_owned()
     } else if server.parse::<Ipv6Addr>().is_ok() {
@@ -38,9 +42,6 @@ pub(super) fn parse(server: &str, allow_plain: bool) -> Result<Url> {
         }
         _ => return Err(invalid("neither https nor http")),
     }
-    if !url.username().is_empty() || url.password().is_some() {
-        return Err(invalid("user and password do not belong into the URL"));
-    }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(invalid("there is a query or a fragment in the URL"));
     }
@@ -53,6 +54,21 @@ pub(super) fn parse(server: &str, allow_plain: bool) -> Result<Url> {
     };
     url.set_path(&path);
     Ok(url)
+}
+
+/// The server's name in messages: host and port, where it can be read that far.
+pub(crate) fn label(server: &str) -> String {
+    match parse(server, true) {
+        Ok(url) => {
+            let (host, port) = authority(&url);
+            if host.contains(':') {
+                format!("[{host}]:{port}")
+            } else {
+                format!("{host}:{port}")
+            }
+        }
+        Err(_) => "the server".into(),
+    }
 }
 
 /// The host, without brackets, and the port.
@@ -129,8 +145,38 @@ mod tests {
     }
 
     #[test]
-    fn a_password_in_the_url_is_refused_and_not_repeated() {
-        let error = parse("https://root:s3cret@vc/sdk", false).unwrap_err();
-        assert!(!error.message().contains("s3cret"), "{error}");
+    fn a_password_in_the_address_is_refused_and_not_repeated() {
+        for server in [
+            "https://root:s3cret@vc/sdk",
+            "http://root:s3cret@vc/sdk",
+            "ftp://root:s3cret@vc/sdk",
+            "root:s3cret@vc",
+            "//root:s3cret@vc",
+            "https://root:12/s3cret@vc",
+            "https://root:12?s3cret@vc",
+            "https://root:12#s3cret@vc",
+            "https://root:12\\s3cret@vc",
+            "https://s3cret@",
+            "https://root%3As3cret%40vc/",
+            "https://vc:s3cret/sdk",
+            "vc:s3cret",
+            "https://[s3cret]/",
+            "https://vc/sdk?password=s3cret",
+            "https://vc/sdk#s3cret",
+            "vc s3cret",
+            "s3cret://vc",
+        ] {
+            let error = parse(server, false).unwrap_err();
+            assert_eq!(error.kind(), Kind::InvalidArgument, "{server}");
+            assert!(!error.to_string().contains("s3cret"), "{error}");
+            assert!(!label(server).contains("s3cret"), "{}", label(server));
+        }
+    }
+
+    #[test]
+    fn a_server_is_called_by_host_and_port() {
+        assert_eq!(label("vc.example.org"), "vc.example.org:443");
+        assert_eq!(label("https://[::1]:444/s3cret"), "[::1]:444");
+        assert_eq!(label("http://vc/sdk"), "vc:80");
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Call<'a> {
     pub(super) arguments: &'a [Element],
     pub(super) cookie: Option<&'a str>,
     pub(super) operation: Option<&'a str>,
+    /// Whether there is a password among the arguments.
+    pub(super) secret: bool,
 }
 
 impl Endpoint {
@@ -42,6 +44,7 @@ impl Endpoint {
                 action,
                 cookie: call.cookie,
                 operation: call.operation,
+                secret: call.secret,
                 method,
                 limit: self.limit,
             },
@@ -77,6 +80,7 @@ impl Endpoint {
                 arguments: &[],
                 cookie: None,
                 operation: None,
+                secret: false,
             };
             let reply = self.call(action, call).await?;
             match reply.outcome {

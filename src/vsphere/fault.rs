@@ -28,6 +28,18 @@ pub fn of_call(fault: &Fault) -> Error {
     error(&fault.kind, &fault.message, &fault.detail)
 }
 
+/// The error a fault of a log-in stands for. The server's words are not taken over: they may repeat
+/// the user's name and the password.
+pub fn of_login(fault: &Fault) -> Error {
+    let message = match fault.kind.as_str() {
+        "InvalidLogin" => "the server refused the user name or the password",
+        _ => {
+            "the server refused the log-in; its own words are not shown, as they may repeat a secret"
+        }
+    };
+    error(&fault.kind, message, &Node::default())
+}
+
 /// The error a `LocalizedMethodFault` stands for: a task's `info.error`, a lease's `error`, a
 /// missing property's `fault`.
 pub fn localized(node: &Node) -> Error {

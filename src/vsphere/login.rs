@@ -63,11 +63,12 @@ impl Session {
             arguments: &arguments,
             cookie: cookie.as_ref().map(|cookie| cookie.as_str()),
             operation: self.operation.as_deref(),
+            secret: true,
         };
         let reply = shared.endpoint.call(&shared.endpoint.action, call).await?;
         if let Err(fault) = &reply.outcome {
             return Err(
-                fault::of_call(fault).context(format_args!("log in as {}", shared.username))
+                fault::of_login(fault).context(format_args!("log in as {}", shared.username))
             );
         }
         // The server names the cookie with its first answer, or again with this one.
@@ -75,7 +76,7 @@ impl Session {
             let message = "log in: the server gave no session cookie";
             return Err(Error::new(Kind::Fault, message));
         };
-        self.log().hide(secret_of(&text));
+        self.log().hide(secret_of(&text), &[]);
         let mut known = shared
             .cookie
             .write()

@@ -1,6 +1,6 @@
 //! Managed objects and what is done with them.
 
-mod address;
+pub(crate) mod address;
 pub mod backing;
 mod below;
 pub mod beside;

@@ -92,7 +92,7 @@ impl Session {
     pub async fn connect(options: SessionOptions) -> Result<Session> {
         let url = address::parse(&options.server, options.allow_plain_http)?;
         let log = options.log;
-        log.hide(&options.password);
+        log.hide(&options.password, &[&options.server, &options.username]);
         let http = Http::new(&HttpOptions {
             trust: options.trust,
             connect_timeout: options.connect_timeout.unwrap_or(CONNECT_TIMEOUT),
@@ -262,6 +262,7 @@ impl Session {
             arguments,
             cookie: Some(cookie.text.as_str()),
             operation: self.operation.as_deref(),
+            secret: false,
         };
         let endpoint = &self.shared.endpoint;
         let reply = endpoint.call(&endpoint.action, call).await;

@@ -213,6 +213,23 @@ fn a_connection_closed_without_an_answer_is_a_broken_connection() {
 }
 
 #[test]
+fn a_page_that_repeats_the_ticket_is_shown_without_it() {
+    let peer = Peer::plain(|connection| {
+        let head = connection.head()?;
+        let path = head.split(' ').nth(1).unwrap();
+        connection.answer("404 Not Found", &format!("<p>{path} is not here</p>"))
+    });
+    let mut url = url(&peer);
+    url.set_path("/nfc/52ab0f52-8a3e-4bd1-9b1c-f35cd8b1b0b5/disk-0.vmdk");
+    let error = get_url(Http::new(&options()).unwrap(), url, PATIENT).unwrap_err();
+    assert!(
+        error.to_string().contains("disk-0.vmdk is not here"),
+        "{error}"
+    );
+    assert!(!error.to_string().contains("52ab0f52"), "{error}");
+}
+
+#[test]
 fn a_proxy_is_used_where_one_is_given() {
     let proxy = Peer::plain(|connection| {
         let head = connection.head()?;

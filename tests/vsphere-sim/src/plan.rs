@@ -112,6 +112,8 @@ pub enum Trouble {
     Status(u16),
     /// An answer of HTTP with that status after the effect.
     StatusAfter(u16),
+    /// An answer of HTTP with that status, whose page repeats the request's body, and no effect.
+    Echo(u16),
     /// 200 with a page of HTML, and no effect.
     Html,
     /// The effect, then an answer whose XML breaks off.

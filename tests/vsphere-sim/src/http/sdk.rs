@@ -45,6 +45,13 @@ pub async fn answer(request: Request<Incoming>, line: &Arc<Line>, entrance: &Ent
     );
     let shared = &entrance.shared;
     let troubles = shared.faults.call(&method);
+    let echo = troubles.iter().find_map(|trouble| match trouble {
+        Trouble::Echo(status) => StatusCode::from_u16(*status).ok(),
+        _ => None,
+    });
+    if let Some(status) = echo {
+        return Ok(plain(status, &body));
+    }
     if let Some(reply) = before(shared, &headers, line, &troubles).await {
         return reply;
     }
