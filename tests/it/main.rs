@@ -5,6 +5,7 @@ mod capi;
 mod capi_operations;
 mod convert;
 mod data_hosts;
+mod deltas;
 mod devices;
 mod examples;
 mod faults;

@@ -9,7 +9,7 @@ use crate::wire::{Fault, Object, Outcome, Ref};
 use crate::world::datastore::Entry;
 use crate::world::ids::uuid;
 use crate::world::inventory::Body;
-use crate::world::machine::{Machine, Power};
+use crate::world::machine::{Machine, MachineDisk, Power};
 use crate::world::path::{file_name, file_of, folder_of};
 use crate::world::{Shared, World};
 
@@ -76,7 +76,7 @@ pub fn clone_vm(context: &Context, call: &Call) -> Answer {
     )
 }
 
-fn copy_machine(
+pub fn copy_machine(
     shared: &Arc<Shared>,
     source: &Ref,
     folder: &Ref,
@@ -93,11 +93,27 @@ fn copy_machine(
         let datastore = target_datastore(location, &machine.datastore, None);
         create::check_datastore(&world, &datastore, &host)?;
         let place = world.datastore(&datastore)?.free_folder(&file_name(name));
+        let snapshot = spec.reference("snapshot");
+        let disks = match snapshot {
+            Some(snapshot) => {
+                let (owner, snapshot) = world.snapshot(snapshot)?;
+                if &owner != source {
+                    return Err(Fault::invalid_argument("spec.snapshot"));
+                }
+                snapshot.disks.clone()
+            }
+            None => machine.disks.clone(),
+        };
+        let source = Source {
+            machine: source,
+            disks,
+            frozen: snapshot.is_some() || machine.template,
+        };
         let (body, copies) = blueprint(&world, source, &place, &datastore, location, (pool, host))?;
         let clone = world.new_machine_ref();
         let vmx = body.vmx.clone();
         let mut made = vec![(datastore.clone(), place.clone())];
-        made.extend(copies.iter().map(|copy| (copy.1.0.clone(), place.clone())));
+        made.extend(copies.iter().map(|copy| (copy.to.0.clone(), place.clone())));
         for (datastore, place) in made {
             world.datastore_mut(&datastore)?.files.add_folder(place);
         }
@@ -113,11 +129,13 @@ fn copy_machine(
         );
         (clone, copies)
     };
-    let filled = copies
-        .iter()
-        .try_for_each(|(from, to, disk_type, adapter)| {
-            copy_file(shared, from, to, Some((*disk_type, adapter)), false)
-        });
+    let filled = copies.iter().try_for_each(|copy| match copy.linked {
+        true => shared.write().add_delta(&copy.from, &copy.to),
+        false => {
+            let spec = Some((copy.disk_type, copy.adapter));
+            copy_file(shared, &copy.from, &copy.to, spec, false)
+        }
+    });
     let mut world = shared.write();
     let finished = filled.and_then(|()| match spec.object("config") {
         Some(config) => reconfigure::apply(&mut world, &clone, config),
@@ -132,19 +150,43 @@ fn copy_machine(
     }
 }
 
-type DiskCopy = ((Ref, String), (Ref, String), DiskType, &'static str);
+/// What a clone is made of.
+struct Source<'s> {
+    machine: &'s Ref,
+    disks: Vec<MachineDisk>,
+    /// Whether nobody writes to the disks any more, so that a clone may lie on them.
+    frozen: bool,
+}
+
+struct DiskCopy {
+    from: (Ref, String),
+    to: (Ref, String),
+    disk_type: DiskType,
+    adapter: &'static str,
+    /// Whether it is a delta on the source's disk.
+    linked: bool,
+}
+
+/// Whether a disk becomes a delta on the source's.
+fn is_linked(location: &Object, disk_key: i32) -> bool {
+    let own = location
+        .objects("disk")
+        .find(|locator| locator.int("diskId") == Some(disk_key.into()));
+    let own = own.and_then(|locator| locator.text("diskMoveType"));
+    own.or(location.text("diskMoveType")) == Some("createNewChildDiskBacking")
+}
 
 /// The clone's configuration, and what is to be copied to which new file.
 fn blueprint(
     world: &World,
-    source: &Ref,
+    source: Source<'_>,
     place: &str,
     datastore: &Ref,
     location: &Object,
     (pool, host): (Ref, Ref),
 ) -> Outcome<(Machine, Vec<DiskCopy>)> {
-    let machine = world.machine(source)?;
-    let mut disks = machine.disks.clone();
+    let machine = world.machine(source.machine)?;
+    let mut disks = source.disks;
     let mut copies = Vec::new();
     for (number, disk) in disks.iter_mut().enumerate() {
         let file = world.disk_file(&disk.datastore, &disk.path)?;
@@ -164,7 +206,17 @@ fn blueprint(
             "busLogic" => "busLogic",
             _ => "lsilogic",
         };
-        copies.push((from, to.clone(), disk_type, adapter));
+        let linked = is_linked(location, disk.key);
+        if linked && !source.frozen {
+            return Err(Fault::invalid_argument("spec.snapshot"));
+        }
+        copies.push(DiskCopy {
+            from,
+            to: to.clone(),
+            disk_type,
+            adapter,
+            linked,
+        });
         (disk.datastore, disk.path) = to;
     }
     let body = Machine {
@@ -182,6 +234,7 @@ fn blueprint(
         disks,
         power: Power::Off,
         snapshots: Vec::new(),
+        current_snapshot: None,
         pool,
         host,
         datastore: datastore.clone(),
@@ -257,7 +310,11 @@ fn move_machine(shared: &Arc<Shared>, target: &Ref, spec: &Object) -> Outcome<()
         if let Some(moved) = machine.disks.iter_mut().find(|other| other.key == disk.key) {
             (moved.datastore, moved.path) = to;
         }
+        let parents = world.parents(&from.0, &from.1);
         world.datastore_mut(&from.0)?.remove_file(&from.1);
+        if let Some(parent) = parents.first() {
+            world.release_disk(parent);
+        }
     }
     let mut world = shared.write();
     let machine = world.machine(target)?;

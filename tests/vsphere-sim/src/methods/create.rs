@@ -177,6 +177,7 @@ pub fn create(
         disks: Vec::new(),
         power: Power::Off,
         snapshots: Vec::new(),
+        current_snapshot: None,
         pool: pool.clone(),
         host,
         datastore: datastore.clone(),

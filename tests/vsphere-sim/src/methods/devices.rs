@@ -20,6 +20,12 @@ enum FileStep {
         disk_type: DiskType,
         adapter: &'static str,
     },
+    /// A delta on a disk.
+    Delta {
+        parent: (Ref, String),
+        datastore: Ref,
+        path: String,
+    },
     Delete {
         datastore: Ref,
         path: String,
@@ -280,6 +286,7 @@ fn key(device: &Object) -> i32 {
 
 impl Plan {
     pub fn apply(self, world: &mut World, machine: &Ref) -> Outcome<()> {
+        let mut released = Vec::new();
         for step in self.steps {
             match step {
                 FileStep::Create {
@@ -296,8 +303,15 @@ impl Plan {
                         .files
                         .insert(path, Entry::Disk(file));
                 }
+                FileStep::Delta {
+                    parent,
+                    datastore,
+                    path,
+                } => world.add_delta(&parent, &(datastore, path))?,
                 FileStep::Delete { datastore, path } => {
-                    world.datastore_mut(&datastore)?.remove_file(&path)
+                    let parents = world.parents(&datastore, &path);
+                    world.datastore_mut(&datastore)?.remove_file(&path);
+                    released.extend(parents.into_iter().next());
                 }
                 FileStep::SetUuid {
                     datastore,
@@ -319,6 +333,9 @@ impl Plan {
         let body = world.machine_mut(machine)?;
         body.controllers = self.controllers;
         body.disks = self.disks;
+        for parent in &released {
+            world.release_disk(parent);
+        }
         Ok(())
     }
 }

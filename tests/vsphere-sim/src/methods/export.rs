@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::wire::envelope::Call;
 use crate::wire::{Fault, Outcome, Ref};
 use crate::world::lease::{LeaseFile, LeaseKind, Transfer};
-use crate::world::machine::{BackingKind, Machine, Power};
+use crate::world::machine::{BackingKind, Machine, MachineDisk, Power};
 use crate::world::path::file_of;
 use crate::world::{Shared, World};
 
@@ -18,21 +18,27 @@ pub fn export_vm(context: &Context, call: &Call) -> Answer {
     if machine.power != Power::Off {
         return Err(Fault::power_state(machine.power.word(), Some("poweredOff")));
     }
-    open(context, &mut world, &call.this, session)
+    let disks = machine.disks.clone();
+    open(context, &mut world, &call.this, &disks, session)
 }
 
 pub fn export_snapshot(context: &Context, call: &Call) -> Answer {
     let session = context.session_key()?;
     let mut world = context.shared.write();
-    let machine = world.snapshot(&call.this)?.0;
-    open(context, &mut world, &machine, session)
+    let (machine, snapshot) = world.snapshot(&call.this)?;
+    let disks = snapshot.disks.clone();
+    open(context, &mut world, &machine, &disks, session)
 }
 
-fn open(context: &Context, world: &mut World, machine: &Ref, session: &str) -> Answer {
+fn open(
+    context: &Context,
+    world: &mut World,
+    machine: &Ref,
+    disks: &[MachineDisk],
+    session: &str,
+) -> Answer {
     world.check_machine_free(machine, None)?;
-    let body = world.machine(machine)?;
-    if body
-        .disks
+    if disks
         .iter()
         .any(|disk| disk.backing == BackingKind::RawDeviceMapping)
     {
@@ -40,7 +46,8 @@ fn open(context: &Context, world: &mut World, machine: &Ref, session: &str) -> A
             "a raw device mapping cannot be exported",
         ));
     }
-    for disk in &body.disks {
+    for disk in disks {
+        world.check_chain(&disk.datastore, &disk.path)?;
         if world.disk_file(&disk.datastore, &disk.path)?.busy.is_some() {
             return Err(Fault::file(
                 "FileLocked",
@@ -48,7 +55,7 @@ fn open(context: &Context, world: &mut World, machine: &Ref, session: &str) -> A
             ));
         }
     }
-    let mut files = lease_files(world, machine, "")?;
+    let mut files = lease_files(world, machine, disks, "")?;
     if world.options.export_nvram {
         files.push(nvram(machine, world.machine(machine)?));
     }
@@ -58,10 +65,15 @@ fn open(context: &Context, world: &mut World, machine: &Ref, session: &str) -> A
 }
 
 /// What a lease for a machine's disks lists.
-pub fn lease_files(world: &World, machine: &Ref, import_name: &str) -> Outcome<Vec<LeaseFile>> {
+pub fn lease_files(
+    world: &World,
+    machine: &Ref,
+    disks: &[MachineDisk],
+    import_name: &str,
+) -> Outcome<Vec<LeaseFile>> {
     let body = world.machine(machine)?;
     let mut files = Vec::new();
-    for (number, disk) in body.disks.iter().enumerate() {
+    for (number, disk) in disks.iter().enumerate() {
         let controller = body
             .controller(disk.controller_key)
             .ok_or_else(|| Fault::not_found(machine))?;

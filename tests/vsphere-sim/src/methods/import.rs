@@ -28,7 +28,8 @@ pub fn import_vapp(context: &Context, call: &Call) -> Answer {
     }
     let machine = create::create(&mut world, &folder, config, &call.this, host)?;
     let name = world.node(&machine)?.name.clone();
-    let opened = export::lease_files(&world, &machine, &name)
+    let disks = world.machine(&machine)?.disks.clone();
+    let opened = export::lease_files(&world, &machine, &disks, &name)
         .and_then(|files| world.open_lease(LeaseKind::Import, &machine, session, files));
     match opened {
         Ok(lease) => {

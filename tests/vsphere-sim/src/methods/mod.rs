@@ -24,7 +24,7 @@ mod virtual_disk;
 use std::sync::Arc;
 
 use crate::wire::envelope::Call;
-use crate::wire::{Fault, Object, Outcome, Ref, Value};
+use crate::wire::{Fault, Object, Outcome, Ref, Value, object};
 use crate::world::task::{self, TaskSpec, Work};
 use crate::world::{Shared, World};
 
@@ -141,6 +141,8 @@ fn immediate(context: &mut Context, call: &Call) -> Answer {
         "CreateSnapshot_Task" => snapshot::create(context, call),
         "RemoveSnapshot_Task" => snapshot::remove(context, call),
         "RemoveAllSnapshots_Task" => snapshot::remove_all(context, call),
+        "RevertToSnapshot_Task" => snapshot::revert(context, call),
+        "RevertToCurrentSnapshot_Task" => snapshot::revert_to_current(context, call),
         "ConsolidateVMDisks_Task" => context.spawn(
             call,
             "VirtualMachine.consolidateDisks",
@@ -178,6 +180,22 @@ fn immediate(context: &mut Context, call: &Call) -> Answer {
 /// Takes a snapshot from behind the endpoint.
 pub fn take_snapshot(world: &mut World, machine: &Ref, name: &str) -> Outcome<Ref> {
     snapshot::take(world, machine, name, "")
+}
+
+/// Makes a linked clone from behind the endpoint, beside its source.
+pub fn linked_clone(shared: &Arc<Shared>, source: &Ref, name: &str) -> Outcome<Ref> {
+    let (folder, snapshot) = {
+        let mut world = shared.write();
+        let parent = world.node(source)?.parent.clone();
+        let folder = parent.ok_or_else(|| Fault::not_found(source))?;
+        (folder, snapshot::take(&mut world, source, name, "")?)
+    };
+    let location =
+        object("VirtualMachineRelocateSpec").with("diskMoveType", "createNewChildDiskBacking");
+    let spec = object("VirtualMachineCloneSpec")
+        .with("location", location)
+        .with("snapshot", &snapshot);
+    clone::copy_machine(shared, source, &folder, name, &spec)
 }
 
 /// A required text argument: the tables have seen to it that it is there.

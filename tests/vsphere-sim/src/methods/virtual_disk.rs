@@ -127,6 +127,7 @@ pub fn copy_file(
     let (contents, fresh, disk_type, adapter_type) = {
         let mut world = shared.write();
         let source = world.disk_file(&from.0, &from.1)?;
+        world.check_chain(&from.0, &from.1)?;
         let text = world.path_text(&from.0, &from.1);
         let running = world
             .attached_to(&from.0, &from.1)
@@ -305,6 +306,9 @@ pub fn extend(context: &Context, call: &Call) -> Answer {
         let mut world = shared.write();
         check_idle(&world, &at.0, &at.1)?;
         let file = world.disk_file(&at.0, &at.1)?;
+        if file.delta.is_some() {
+            return Err(Fault::not_supported("extending a delta on another disk"));
+        }
         if capacity <= file.capacity {
             return Err(Fault::invalid_argument("newCapacityKb"));
         }

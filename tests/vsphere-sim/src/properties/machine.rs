@@ -3,13 +3,14 @@
 use crate::disk::DiskType;
 use crate::wire::{Object, Outcome, Ref, Value, object};
 use crate::world::World;
+use crate::world::chain::place_of;
 use crate::world::datastore::DiskFile;
 use crate::world::machine::{BackingKind, Controller, Machine, MachineDisk, Snapshot, is_scsi};
 use crate::world::path::folder_of;
 
 pub fn property(world: &World, target: &Ref, machine: &Machine, name: &str) -> Option<Value> {
     Some(match name {
-        "config" => config(world, target, machine).into(),
+        "config" => config(world, target, machine, &machine.disks).into(),
         "runtime" => runtime(machine).into(),
         "summary" => summary(world, target, machine).into(),
         "datastore" => Value::refs(machine.datastores()),
@@ -30,7 +31,7 @@ pub fn property(world: &World, target: &Ref, machine: &Machine, name: &str) -> O
     })
 }
 
-fn config(world: &World, target: &Ref, machine: &Machine) -> Object {
+fn config(world: &World, target: &Ref, machine: &Machine, disks: &[MachineDisk]) -> Object {
     let name = world
         .node(target)
         .map(|node| node.name.clone())
@@ -71,17 +72,17 @@ fn config(world: &World, target: &Ref, machine: &Machine) -> Object {
             "defaultPowerOps",
             object("VirtualMachineDefaultPowerOpInfo").with("powerOffType", "soft"),
         )
-        .with("hardware", hardware(world, machine))
+        .with("hardware", hardware(world, machine, disks))
         .with("extraConfig", options.collect::<Vec<Object>>())
         .with_some("managedBy", machine.managed_by.clone())
 }
 
-fn hardware(world: &World, machine: &Machine) -> Object {
+fn hardware(world: &World, machine: &Machine, disks: &[MachineDisk]) -> Object {
     let controllers = machine
         .controllers
         .iter()
         .map(|one| controller(machine, one));
-    let disks = machine.disks.iter().map(|one| disk(world, one));
+    let disks = disks.iter().map(|one| disk(world, one));
     object("VirtualHardware")
         .with("numCPU", machine.cpus)
         .with("memoryMB", machine.memory_mb)
@@ -166,6 +167,17 @@ fn backing(world: &World, disk: &MachineDisk, file: Option<&DiskFile>) -> Object
             backing.put("thinProvisioned", disk_type == DiskType::Thin);
             if disk_type == DiskType::EagerZeroedThick {
                 backing.put("eagerlyScrub", true);
+            }
+            if let Some(parent) = file.and_then(|file| file.delta.as_ref()) {
+                let (datastore, path) = parent.parent.clone();
+                backing.put("deltaDiskFormat", "redoLogFormat");
+                let below = world.disk_file(&datastore, &path).ok();
+                let parent = MachineDisk {
+                    datastore,
+                    path,
+                    ..disk.clone()
+                };
+                backing.put("parent", self::backing(world, &parent, below));
             }
             if disk.encrypted {
                 backing.put("keyId", object("CryptoKeyId").with("keyId", "a-key"));
@@ -269,10 +281,7 @@ fn snapshots(target: &Ref, machine: &Machine) -> Object {
         .iter()
         .filter(|snapshot| snapshot.parent.is_none());
     object("VirtualMachineSnapshotInfo")
-        .with_some(
-            "currentSnapshot",
-            machine.snapshots.last().map(|snapshot| &snapshot.reference),
-        )
+        .with_some("currentSnapshot", machine.current_snapshot.as_ref())
         .with(
             "rootSnapshotList",
             roots
@@ -293,25 +302,28 @@ fn layout(world: &World, machine: &Machine) -> Object {
     let mut files = vec![file(0, &machine.datastore, &machine.vmx, "config", 1024)];
     let mut disks = Vec::new();
     for disk in &machine.disks {
-        let size = world
-            .disk_file(&disk.datastore, &disk.path)
-            .map_or(0, |file| file.space());
-        let key = files.len();
-        files.push(file(
-            key,
-            &disk.datastore,
-            &disk.path,
-            "diskDescriptor",
-            512,
-        ));
-        let extent = format!("{}-flat.vmdk", disk.path.trim_end_matches(".vmdk"));
-        files.push(file(key + 1, &disk.datastore, &extent, "diskExtent", size));
-        let unit = object("VirtualMachineFileLayoutExDiskUnit")
-            .with("fileKey", vec![key as i64, key as i64 + 1]);
+        let own = place_of(disk);
+        let mut chain = world.parents(&own.0, &own.1);
+        chain.insert(0, own);
+        let mut units = Vec::new();
+        // The layout begins with the base.
+        for (datastore, path) in chain.iter().rev() {
+            let size = world
+                .disk_file(datastore, path)
+                .map_or(0, |file| file.space());
+            let key = files.len();
+            files.push(file(key, datastore, path, "diskDescriptor", 512));
+            let extent = format!("{}-flat.vmdk", path.trim_end_matches(".vmdk"));
+            files.push(file(key + 1, datastore, &extent, "diskExtent", size));
+            units.push(
+                object("VirtualMachineFileLayoutExDiskUnit")
+                    .with("fileKey", vec![key as i64, key as i64 + 1]),
+            );
+        }
         disks.push(
             object("VirtualMachineFileLayoutExDiskLayout")
                 .with("key", disk.key)
-                .with("chain", vec![unit]),
+                .with("chain", units),
         );
     }
     object("VirtualMachineFileLayoutEx")
@@ -325,7 +337,7 @@ pub fn snapshot(world: &World, target: &Ref, name: &str) -> Outcome<Option<Value
     let body = world.machine(&machine)?;
     Ok(match name {
         "vm" => Some(Value::from(&machine)),
-        "config" => Some(config(world, &machine, body).into()),
+        "config" => Some(config(world, &machine, body, &snapshot.disks).into()),
         "childSnapshot" => {
             let children = body
                 .snapshots

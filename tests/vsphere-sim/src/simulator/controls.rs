@@ -137,6 +137,13 @@ impl Controls {
         taken.map(|snapshot| snapshot.id).map_err(as_io)
     }
 
+    /// Makes a linked clone of a machine as it is now: its disks are deltas on those of a snapshot, which is taken for it
+    /// and stays. Returns the clone's moref.
+    pub fn add_linked_clone(&self, vm: &str, name: &str) -> io::Result<String> {
+        let cloned = crate::methods::linked_clone(&self.shared, &machine(vm), name);
+        cloned.map(|clone| clone.id).map_err(as_io)
+    }
+
     /// Makes a disk of a machine a raw device mapping, or an encrypted one: what cannot be exported.
     pub fn change_disk(
         &self,

@@ -47,6 +47,8 @@ pub struct DiskView {
     pub unit: i32,
     /// The datastore path.
     pub file: String,
+    /// The datastore paths of the disks that it lies on as a delta, the nearest first.
+    pub parents: Vec<String>,
     pub uuid: String,
     pub capacity: u64,
     pub allocated: u64,
@@ -244,6 +246,11 @@ fn vm_view(world: &World, node: &Node, machine: &Machine) -> VmView {
                 .unwrap_or_default(),
             unit: disk.unit_number,
             file: world.path_text(&disk.datastore, &disk.path),
+            parents: world
+                .parents(&disk.datastore, &disk.path)
+                .iter()
+                .map(|(datastore, path)| world.path_text(datastore, path))
+                .collect(),
             uuid: file.map(|file| file.uuid.clone()).unwrap_or_default(),
             capacity: file.map_or(0, |file| file.capacity),
             allocated: file.map_or(0, |file| file.allocated),

@@ -9,6 +9,7 @@ use crate::options::DatastoreKind;
 use crate::wire::{Fault, Outcome, Ref};
 
 use super::World;
+use super::chain::{Delta, place_of};
 pub use super::files::Entry;
 use super::files::Files;
 use super::ids::uuid;
@@ -41,6 +42,8 @@ pub struct DiskFile {
     pub allocated: u64,
     /// Whoever works on it at the moment (a lease, a task): the file is locked.
     pub busy: Option<String>,
+    /// What it lies on, where it is no disk of its own.
+    pub delta: Option<Delta>,
 }
 
 /// A disk that transfers and tasks may hold longer than the world's lock.
@@ -73,6 +76,7 @@ impl DiskFile {
             cid: 0,
             allocated: 0,
             busy: None,
+            delta: None,
         };
         file.refresh()?;
         Ok(file)
@@ -111,9 +115,10 @@ impl DiskFile {
     }
 
     pub fn space(&self) -> u64 {
-        match self.disk_type {
-            DiskType::Thin => self.allocated,
-            DiskType::Thick | DiskType::EagerZeroedThick => self.capacity,
+        match (&self.delta, self.disk_type) {
+            (Some(delta), _) => self.allocated.saturating_sub(delta.inherited),
+            (None, DiskType::Thin) => self.allocated,
+            (None, DiskType::Thick | DiskType::EagerZeroedThick) => self.capacity,
         }
     }
 
@@ -330,12 +335,22 @@ impl World {
             .ok_or_else(|| Fault::file("FileNotFound", &text))
     }
 
-    /// The machine that a disk is attached to.
+    /// The machine that a disk is attached to, by itself, in a snapshot, or below a delta.
     pub fn attached_to(&self, datastore: &Ref, path: &str) -> Option<Ref> {
+        let is_it = |other: &Ref, file: &str| other == datastore && file == path;
         let holder = self.machines().find(|(_, machine)| {
-            machine
-                .disks()
-                .any(|disk| &disk.datastore == datastore && disk.path == path)
+            let kept = machine
+                .snapshots
+                .iter()
+                .flat_map(|snapshot| &snapshot.disks);
+            machine.disks().chain(kept).any(|disk| {
+                let (own, file) = place_of(disk);
+                is_it(&own, &file)
+                    || self
+                        .parents(&own, &file)
+                        .iter()
+                        .any(|(below, file)| is_it(below, file))
+            })
         });
         holder.map(|(node, _)| node.reference.clone())
     }

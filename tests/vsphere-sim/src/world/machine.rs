@@ -19,6 +19,8 @@ pub struct Machine {
     pub disks: Vec<MachineDisk>,
     pub power: Power,
     pub snapshots: Vec<Snapshot>,
+    /// The snapshot that the machine goes on from.
+    pub current_snapshot: Option<Ref>,
     pub pool: Ref,
     pub host: Ref,
     /// Where the configuration file lies: its datastore, and its path there.
@@ -79,6 +81,8 @@ pub struct Snapshot {
     pub created: String,
     /// The one that it was taken on top of.
     pub parent: Option<Ref>,
+    /// The machine's disks as they were then.
+    pub disks: Vec<MachineDisk>,
 }
 
 impl Power {
@@ -237,23 +241,17 @@ impl World {
         let super::inventory::Body::Machine(machine) = node.body else {
             return;
         };
-        let mut files: Vec<(Ref, String)> = machine
-            .disks
-            .iter()
-            .filter(|disk| disk.backing == BackingKind::Flat)
-            .map(|disk| (disk.datastore.clone(), disk.path.clone()))
-            .collect();
-        files.push((machine.datastore.clone(), machine.vmx.clone()));
+        let snapshots = machine.snapshots.into_iter().rev();
+        let kept = snapshots.flat_map(|snapshot| snapshot.disks);
+        self.remove_disks(machine.disks.into_iter().chain(kept).collect());
+        let mut files = vec![machine.vmx.clone()];
         let home = super::path::folder_of(&machine.vmx);
-        if self.options.destroy_removes_folder
-            && !home.is_empty()
-            && let Ok(store) = self.datastore(&machine.datastore)
-        {
-            let inside = store.below(home).into_iter();
-            files.extend(inside.map(|path| (machine.datastore.clone(), path)));
-        }
-        for (datastore, path) in files {
-            if let Ok(store) = self.datastore_mut(&datastore) {
+        let removes_folder = self.options.destroy_removes_folder && !home.is_empty();
+        if let Ok(store) = self.datastore_mut(&machine.datastore) {
+            if removes_folder {
+                files.extend(store.below(home));
+            }
+            for path in files {
                 store.remove_file(&path);
                 store.remove_empty_folder(super::path::folder_of(&path));
             }

@@ -1,5 +1,6 @@
 //! The simulated world: inventory, files, tasks, sessions and leases, behind one lock.
 
+pub mod chain;
 pub mod clock;
 pub mod datastore;
 pub mod files;

@@ -324,6 +324,7 @@ impl World {
             disks: Vec::new(),
             power: Power::Off,
             snapshots: Vec::new(),
+            current_snapshot: None,
             pool,
             host,
             datastore: datastore.clone(),

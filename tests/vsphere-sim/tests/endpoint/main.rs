@@ -1,5 +1,6 @@
 //! The simulator as a client sees it, on the wire and from behind.
 
+mod chains;
 mod client;
 mod faults;
 mod files;

@@ -24,6 +24,14 @@ impl Draft<'_> {
         let position = self.find_disk(index, device)?;
         let disk = self.disks.remove(position);
         if change.text("fileOperation") == Some("destroy") {
+            let snapshots = &self.world.machine(&self.machine)?.snapshots;
+            if snapshots
+                .iter()
+                .flat_map(|snapshot| &snapshot.disks)
+                .any(|kept| kept.key == disk.key)
+            {
+                return Err(bad_spec(index, "the disk is part of a snapshot"));
+            }
             self.steps.push(FileStep::Delete {
                 datastore: disk.datastore.clone(),
                 path: disk.path.clone(),
@@ -42,6 +50,9 @@ impl Draft<'_> {
             return Err(bad_spec(index, "a disk cannot shrink"));
         }
         if asked > file.capacity {
+            if file.delta.is_some() {
+                return Err(bad_spec(index, "a delta on another disk cannot grow"));
+            }
             if !self.world.machine(&self.machine)?.snapshots.is_empty() {
                 return Err(bad_spec(
                     index,
@@ -188,8 +199,20 @@ impl Draft<'_> {
         file_path: &str,
         adapter: &'static str,
     ) -> Outcome<(Ref, String)> {
+        let parent = backing
+            .object("parent")
+            .and_then(|parent| parent.text("fileName"));
+        let parent = parent.map(|parent| {
+            let datacenter = self.world.datacenter_of(&self.machine);
+            let place = self.world.locate(parent, datacenter.as_ref())?;
+            self.world.disk_file(&place.0, &place.1)?;
+            Ok::<_, Fault>(place)
+        });
+        let parent = parent.transpose()?;
         let capacity = capacity(device);
-        if capacity == 0 || !capacity.is_multiple_of(512) {
+        if parent.is_some() {
+            // A delta has its parent's capacity, whatever is asked for.
+        } else if capacity == 0 || !capacity.is_multiple_of(512) {
             return Err(bad_spec(
                 index,
                 "the capacity is no whole number of sectors",
@@ -207,6 +230,14 @@ impl Draft<'_> {
             path
         };
         self.world.check_new_file(&datastore, &path)?;
+        if let Some(parent) = parent {
+            self.steps.push(FileStep::Delta {
+                parent,
+                datastore: datastore.clone(),
+                path: path.clone(),
+            });
+            return Ok((datastore, path));
+        }
         let disk_type = disk_type(backing);
         let (store, at) = (datastore.clone(), path.clone());
         self.steps.push(FileStep::Create {
@@ -228,7 +259,7 @@ impl Draft<'_> {
         };
         let planned = |path: &String| {
             self.steps.iter().any(|step| {
-                matches!(step, FileStep::Create { datastore: other, path: taken, .. } if other == datastore && taken == path)
+                matches!(step, FileStep::Create { datastore: other, path: taken, .. } | FileStep::Delta { datastore: other, path: taken, .. } if other == datastore && taken == path)
             })
         };
         let base = file_name(&self.name);
