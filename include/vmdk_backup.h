@@ -243,10 +243,15 @@ typedef struct vmdk_cancel vmdk_cancel;
 /// vmdk_cancel_free(). Never blocks.
 VMDK_MUST_USE vmdk_status vmdk_cancel_new(struct vmdk_cancel **cancel_out, vmdk_error **error_out);
 
-/// Throws the switch, for good: operations that were given it end with VMDK_STATUS_CANCELLED within
-/// a second or when the callback that is running returns, after having undone what they did.
-/// NULL, and a switch that was freed, are permitted. Returns at once, and is safe in a signal
-/// handler.
+/// Throws the switch, for good. Operations that were given it end with VMDK_STATUS_CANCELLED:
+/// waits of every kind (for busy objects, retries, leases, data) end within a second, a request
+/// that was sent when it is answered, a callback when it returns. A task of the server's is
+/// cancelled where the server can do that, and its end is waited for, with progress calls: a state
+/// that nobody knows cannot be undone. Then what the operation did is undone, which waits for busy
+/// objects and retries no longer than 5 seconds; what is left then is named in the error and
+/// journalled for vmdk_recover(). An operation whose volume is already backed up or restored
+/// succeeds. NULL, and a switch that was freed, are permitted. Returns at once, and is safe in a
+/// signal handler.
 void vmdk_cancel_throw(const struct vmdk_cancel *cancel);
 
 /// Frees a switch. Operations that were given it go on without it. NULL is permitted, and a handle
@@ -634,7 +639,8 @@ typedef int32_t vmdk_staging;
 /// Told how far an operation is: at least once a second while the library itself is at work, on
 /// the thread that called the operation. done and total are bytes in the phases that move bytes;
 /// total is 0 where it is not known. Return 0 to go on; anything else cancels the operation, and
-/// vmdk_error_callback_value() then tells it.
+/// vmdk_error_callback_value() then tells it. After a cancel it is called, and its value ignored,
+/// as long as a task of the server's is waited for or the operation is undone.
 typedef int32_t (*vmdk_progress_callback)(void *user_data,
                                           vmdk_phase phase,
                                           uint64_t done,
@@ -654,7 +660,8 @@ typedef struct vmdk_backup_options {
     /// VMDK_STAGING_...; 0 = as the service wants it.
     vmdk_staging staging;
     /// No byte moved for this long ends a transfer, in milliseconds; 0 = 2 minutes. Time spent in
-    /// callbacks does not count.
+    /// callbacks does not count. Also ends the wait for a lease to become ready that reports no
+    /// progress for so long; 0 = 1 hour: hosts zero large disks before.
     uint32_t stall_timeout_ms;
     /// Told of progress; NULL = not wanted.
     vmdk_progress_callback progress;

@@ -115,6 +115,7 @@ struct Inner {
     operation: Option<String>,
     task: Option<String>,
     passing: Passing,
+    open: bool,
     callback: Option<i64>,
     left_behind: Vec<String>,
 }
@@ -132,6 +133,7 @@ impl Error {
             operation: None,
             task: None,
             passing: Passing::No,
+            open: false,
             callback: None,
             left_behind: Vec::new(),
         }))
@@ -192,9 +194,24 @@ impl Error {
         self
     }
 
+    /// An attempt before may have done it, and looking did not tell.
+    pub(crate) fn leaving_open(mut self) -> Self {
+        self.0.open = true;
+        self
+    }
+
     /// Names the task of somebody else's that is in the way.
     pub(crate) fn blocked_by(mut self, task: impl Into<String>) -> Self {
         self.0.task = Some(task.into());
+        self
+    }
+
+    /// It ended what the caller wanted ended, for the reason `why`: otherwise it would have been
+    /// tried again.
+    pub(crate) fn cancelled(mut self, why: &str) -> Self {
+        self.0.kind = Kind::Cancelled;
+        self.0.passing = Passing::No;
+        self.0.message = format!("{why}: {}", self.0.message);
         self
     }
 
@@ -282,6 +299,11 @@ impl Error {
     /// Whether the request certainly did nothing, and the same one may succeed later.
     pub(crate) fn is_untouched(&self) -> bool {
         self.0.passing >= Passing::Untouched
+    }
+
+    /// Whether it is certain that the server did nothing and does nothing any more.
+    pub(crate) fn is_without_effect(&self) -> bool {
+        !self.0.open && (self.is_untouched() || self.0.kind == Kind::Cancelled)
     }
 
     /// Whether the server has too much to do.

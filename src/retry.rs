@@ -8,7 +8,8 @@ use std::time::Duration;
 pub struct Retries {
     /// How often a request, or the transfer of a disk, is tried again; 0 = never.
     pub count: u32,
-    /// Before the first of them; each further pause is twice as long, up to 30 s. Up to half of
+    /// Before the first of them; each further pause is twice as long, up to 30 s or to the first
+    /// one, if that is longer. Up to half of
     /// each is left out at random, so that many clients do not come back all at once.
     pub pause: Duration,
     /// How long a task of somebody else's is waited for that keeps an object busy.
@@ -28,12 +29,16 @@ impl Default for Retries {
 /// No pause grows beyond this.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// An object that another task is busy with is tried again at least that often.
+const LONGEST_BUSY_PAUSE: Duration = Duration::from_secs(5);
+
 impl Retries {
     /// The pauses of one undertaking.
     pub(crate) fn pauses(self) -> Pauses {
         Pauses {
             left: self.count,
             next: self.pause,
+            longest: LONGEST_PAUSE.max(self.pause),
         }
     }
 
@@ -42,6 +47,7 @@ impl Retries {
         Pauses {
             left: u32::MAX,
             next: self.pause,
+            longest: LONGEST_BUSY_PAUSE.max(self.pause),
         }
     }
 }
@@ -50,6 +56,7 @@ impl Retries {
 pub(crate) struct Pauses {
     left: u32,
     next: Duration,
+    longest: Duration,
 }
 
 impl Iterator for Pauses {
@@ -57,8 +64,8 @@ impl Iterator for Pauses {
 
     fn next(&mut self) -> Option<Duration> {
         self.left = self.left.checked_sub(1)?;
-        let pause = self.next.min(LONGEST_PAUSE);
-        self.next = pause * 2;
+        let pause = self.next.min(self.longest);
+        self.next = pause.saturating_mul(2);
         Some(pause - (pause / 2).mul_f64(random()))
     }
 }

@@ -56,7 +56,7 @@ fn open(volume: &str) -> Outcome<Site> {
         let disk = Disk::choose(backing.disks, None)?;
         let granted = machine::export(session.clone(), backing.moref).await?;
         let lease = Granted::new(session.clone(), granted, Cleanup::default())
-            .ready()
+            .ready(STALL)
             .await?;
         Ok((session, lease, disk))
     });

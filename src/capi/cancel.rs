@@ -44,10 +44,15 @@ pub extern "C" fn vmdk_cancel_new(
     })
 }
 
-/// Throws the switch, for good: operations that were given it end with VMDK_STATUS_CANCELLED within
-/// a second or when the callback that is running returns, after having undone what they did.
-/// NULL, and a switch that was freed, are permitted. Returns at once, and is safe in a signal
-/// handler.
+/// Throws the switch, for good. Operations that were given it end with VMDK_STATUS_CANCELLED:
+/// waits of every kind (for busy objects, retries, leases, data) end within a second, a request
+/// that was sent when it is answered, a callback when it returns. A task of the server's is
+/// cancelled where the server can do that, and its end is waited for, with progress calls: a state
+/// that nobody knows cannot be undone. Then what the operation did is undone, which waits for busy
+/// objects and retries no longer than 5 seconds; what is left then is named in the error and
+/// journalled for vmdk_recover(). An operation whose volume is already backed up or restored
+/// succeeds. NULL, and a switch that was freed, are permitted. Returns at once, and is safe in a
+/// signal handler.
 #[unsafe(no_mangle)]
 pub extern "C" fn vmdk_cancel_throw(cancel: *const vmdk_cancel) {
     if let Ok(cancel) = handle::look(cancel) {

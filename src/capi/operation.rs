@@ -49,7 +49,8 @@ pub const VMDK_CHECK_DIGEST: vmdk_check_level = 2;
 /// Told how far an operation is: at least once a second while the library itself is at work, on
 /// the thread that called the operation. done and total are bytes in the phases that move bytes;
 /// total is 0 where it is not known. Return 0 to go on; anything else cancels the operation, and
-/// vmdk_error_callback_value() then tells it.
+/// vmdk_error_callback_value() then tells it. After a cancel it is called, and its value ignored,
+/// as long as a task of the server's is waited for or the operation is undone.
 pub type vmdk_progress_callback = Option<
     unsafe extern "C-unwind" fn(
         user_data: *mut c_void,
@@ -72,7 +73,8 @@ pub struct vmdk_backup_options {
     /// VMDK_STAGING_...; 0 = as the service wants it.
     pub staging: vmdk_staging,
     /// No byte moved for this long ends a transfer, in milliseconds; 0 = 2 minutes. Time spent in
-    /// callbacks does not count.
+    /// callbacks does not count. Also ends the wait for a lease to become ready that reports no
+    /// progress for so long; 0 = 1 hour: hosts zero large disks before.
     pub stall_timeout_ms: u32,
     /// Told of progress; NULL = not wanted.
     pub progress: vmdk_progress_callback,
@@ -335,12 +337,14 @@ pub(super) unsafe fn progress_fn(
         let Progress { phase, done, total } = progress;
         // SAFETY: the header asks for a function that takes these on this thread.
         let value = outward(|| unsafe { function(user_data, phase_number(phase), done, total) });
-        returned.set(value);
         if value == 0 {
-            ControlFlow::Continue(())
-        } else {
-            ControlFlow::Break(())
+            return ControlFlow::Continue(());
         }
+        // The first is the one that ends the operation.
+        if returned.get() == 0 {
+            returned.set(value);
+        }
+        ControlFlow::Break(())
     };
     Some(Box::new(report))
 }

@@ -6,7 +6,7 @@ use super::operation::Operation;
 use super::temporary::Temporary;
 use super::undo::Undo;
 use super::watch::Watch;
-use super::{Common, Summary, validate_backup_id};
+use super::{Common, Limits, Summary, validate_backup_id};
 use crate::client::Client;
 use crate::error::{Context, Error, Phase, Result};
 use crate::service::{BackupRequest, BackupService, BackupWriter, Format, Staging};
@@ -46,6 +46,7 @@ pub fn backup_volume(
     validate_backup_id(&options.backup_id)?;
     let staging = options.common.staging(service.staging())?;
     let common = options.common;
+    let limits = common.limits();
     let watch = Watch::new(common.progress, common.cancel, common.deadline);
     let mut op = Operation::begin(client, volume.label(), watch)?;
     let mut backup = Backup {
@@ -55,7 +56,7 @@ pub fn backup_volume(
         staging,
         format: common.format,
         temp_dir: common.temp_dir,
-        stall: common.stall_timeout.unwrap_or(super::STALL_TIMEOUT),
+        limits,
         level: common.level.unwrap_or_default(),
         summary: Summary::default(),
         undo: Undo::default(),
@@ -82,7 +83,7 @@ pub(super) struct Backup<'a> {
     staging: Staging,
     format: Format,
     temp_dir: Option<std::path::PathBuf>,
-    stall: std::time::Duration,
+    limits: Limits,
     level: Level,
     pub(super) summary: Summary,
     pub(super) undo: Undo,
@@ -137,7 +138,7 @@ impl<'a> Backup<'a> {
         let export = Export {
             backing: &backing.moref,
             disk,
-            stall: self.stall,
+            limits: self.limits,
             level: self.level,
         };
         let mut pauses = op.pauses();
@@ -318,8 +319,11 @@ impl<'a> Backup<'a> {
 
 /// A backing that was made for a backup that failed goes again.
 fn take_back(op: &mut Operation<'_>, backing: &Moref, error: Error) -> Error {
-    let session = op.session().clone();
-    match op.settle(machine::destroy(session, backing.clone())) {
+    let destroyed = op.patiently(|op| {
+        let session = op.session().clone();
+        op.settle(machine::destroy(session, backing.clone()))
+    });
+    match destroyed {
         Ok(()) => error,
         Err(why) => error.leaving_behind(format!("new backing {backing} ({why})")),
     }

@@ -52,11 +52,8 @@ impl Backup<'_> {
         };
         self.undo.note(op, made)?;
         let create = || machine::create(session.clone(), new.clone(), site.clone());
-        let moref = op.ensure(create, |_| {
-            let (find, id) = (
-                backing::find(session.clone(), volume.clone()),
-                op_id.clone(),
-            );
+        let moref = op.ensure(create, |session, _| {
+            let (find, id) = (backing::find(session, volume.clone()), op_id.clone());
             async move {
                 let found = find.await?;
                 let ours = found.filter(|vm| vm.extra(tag::OPERATION) == Some(&id));

@@ -1,5 +1,6 @@
 //! The disk of a backing comes out of vSphere, and is proven whole.
 
+use super::Limits;
 use super::backup::percent_of;
 use super::operation::Operation;
 use super::proof::{compare_manifest, damaged, needs_sha1, new_check};
@@ -14,13 +15,12 @@ use crate::vsphere::nfc::{self, Download};
 use crate::vsphere::{Moref, machine};
 use bytes::Bytes;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 /// What is exported, and how patiently.
 pub(super) struct Export<'a> {
     pub(super) backing: &'a Moref,
     pub(super) disk: &'a Disk,
-    pub(super) stall: Duration,
+    pub(super) limits: Limits,
     pub(super) level: Level,
 }
 
@@ -81,7 +81,7 @@ impl Export<'_> {
     ) -> Result<Facts> {
         let session = op.session().clone();
         let granted = op.settle(machine::export(session, self.backing.clone()))?;
-        let lease = op.lease(granted)?;
+        let lease = op.lease(granted, self.limits.lease)?;
         op.enter(Phase::Transfer, self.disk.capacity)?;
         let received = match into {
             Into::Stream { held, sink } => self.receive(op, &lease, held, sink),
@@ -110,7 +110,13 @@ impl Export<'_> {
         let target = nfc::Target::of(op.session(), lease.disk_url(&self.disk.slot)?)?;
         let pool = SlabPool::new(SLABS);
         let session = op.session();
-        Ok(nfc::download(session, lease, target, pool, self.stall))
+        Ok(nfc::download(
+            session,
+            lease,
+            target,
+            pool,
+            self.limits.stall,
+        ))
     }
 
     fn decode(

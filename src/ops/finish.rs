@@ -76,8 +76,11 @@ impl Restore<'_> {
             extra_config: cleared(),
             ..Changes::default()
         };
-        let session = op.session().clone();
-        match op.settle(machine::reconfigure(session, backing.clone(), changes)) {
+        let returned = op.patiently(|op| {
+            let session = op.session().clone();
+            op.settle(machine::reconfigure(session, backing.clone(), changes))
+        });
+        match returned {
             Ok(()) => error,
             Err(_) => {
                 self.undo.keep_disk(&now.file);

@@ -138,7 +138,7 @@ impl<'a> Restore<'a> {
         self.undo
             .note(op, Made::TemporaryVm { name, moref: None })?;
         let granted = op.settle(machine::import(session.clone(), new, site.clone()))?;
-        let lease = op.lease(granted)?;
+        let lease = op.lease(granted, self.limits.lease)?;
         let vm = lease.entity().clone();
         self.undo.know(op, &vm)?;
         let facts = match self.upload(op, stream, source, recorded, &lease) {
@@ -189,7 +189,7 @@ impl<'a> Restore<'a> {
         let percent = lease.percent();
         op.enter(Phase::Transfer, capacity)?;
         let length = source.length();
-        let upload = nfc::upload(&session, lease, target, length, SLABS, self.stall);
+        let upload = nfc::upload(&session, lease, target, length, SLABS, self.limits.stall);
         let mut piece = Some(head);
         let mut first = true;
         while let Some(slab) = piece {
@@ -277,8 +277,8 @@ impl<'a> Restore<'a> {
             };
             let exchange =
                 || machine::reconfigure(session.clone(), imported.vm.clone(), changes.clone());
-            op.ensure(exchange, |_| {
-                let (session, vm, to) = (session.clone(), imported.vm.clone(), to.clone());
+            op.ensure(exchange, |session, _| {
+                let (vm, to) = (imported.vm.clone(), to.clone());
                 async move {
                     machine::come_to_rest(&session, &vm).await;
                     let attached = attached(session, vec![vm]).await?;

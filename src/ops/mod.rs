@@ -54,7 +54,8 @@ pub struct Common<'a> {
     pub temp_dir: Option<PathBuf>,
     /// How much of the stream is proven; `None` = every grain is inflated.
     pub level: Option<Level>,
-    /// No byte moved for this long ends a transfer; `None` = 120 s.
+    /// No byte moved for this long ends a transfer, and no progress for this long the wait for a
+    /// lease to become ready; `None` = 120 s and an hour.
     pub stall_timeout: Option<Duration>,
     /// The operation ends as cancelled when it takes longer than this; `None` = no limit.
     pub deadline: Option<Duration>,
@@ -68,10 +69,30 @@ pub struct Common<'a> {
 /// blocks is silent for up to 45 s between two progress markers.
 const STALL_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How long a lease may show no progress on its way to ready where the caller does not say. Some
+/// servers report none, others whole percents, and a host zeroes a large disk for hours.
+const LEASE_TIMEOUT: Duration = Duration::from_secs(3600);
+
+/// How long what moves may stand still.
+#[derive(Clone, Copy)]
+struct Limits {
+    /// A transfer.
+    stall: Duration,
+    /// A lease on its way to ready.
+    lease: Duration,
+}
+
 /// The longest name of a backup: what file systems take.
 const LONGEST_BACKUP_ID: usize = 255;
 
 impl Common<'_> {
+    fn limits(&self) -> Limits {
+        Limits {
+            stall: self.stall_timeout.unwrap_or(STALL_TIMEOUT),
+            lease: self.stall_timeout.unwrap_or(LEASE_TIMEOUT),
+        }
+    }
+
     /// How the bytes travel, from what the caller and the service want.
     fn staging(&self, service: Staging) -> Result<Staging> {
         if self.format == Format::Raw && service == Staging::File {

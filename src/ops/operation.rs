@@ -4,19 +4,19 @@ use super::journal::{self, Heading, Journal};
 use super::metadata;
 use super::undo::Made;
 use super::watch::Watch;
+use crate::cancel::Stop;
 use crate::client::Client;
 use crate::error::{Error, Kind, Phase, Result};
 use crate::log::{Level, Log};
 use crate::retry::Pauses;
-use crate::vsphere::Moref;
-use crate::vsphere::Session;
 use crate::vsphere::cleanup::Cleanup;
 use crate::vsphere::lease::{Granted, Lease};
 use crate::vsphere::tag;
+use crate::vsphere::{Moref, Session, fault};
 use std::future::Future;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Carries id and phase into every error, and gives up on every exit what was not finished.
 pub(super) struct Operation<'a> {
@@ -28,11 +28,22 @@ pub(super) struct Operation<'a> {
     journal: Arc<Mutex<Option<Journal>>>,
     pub(super) watch: Watch<'a>,
     cleanup: Cleanup,
+    /// Ends the pauses of the session's requests.
+    stop: Stop,
+    /// Since when a cancel does not end what is being done; `None` = it does.
+    patient: Option<Instant>,
 }
 
 /// How long the requests may take that give up leases at the end of an operation; a server that
 /// does not answer by then drops the leases by itself when they time out.
 const CLEANUP_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How long after a cancel a lease that could not be given up is tried again.
+const CLEANUP_GRACE: Duration = Duration::from_secs(1);
+
+/// How long after a cancel what undoes or completes something waits for busy objects and retries.
+/// What it could not do by then is named, and left to recovery.
+const UNDO_GRACE: Duration = Duration::from_secs(5);
 
 impl<'a> Operation<'a> {
     pub(super) fn begin(client: &'a Client, volume: &str, watch: Watch<'a>) -> Result<Self> {
@@ -40,15 +51,19 @@ impl<'a> Operation<'a> {
         getrandom::fill(&mut random)
             .map_err(|e| Error::new(Kind::Io, format!("get random bytes: {e}")))?;
         let id = format!("{:016x}", u64::from_be_bytes(random));
+        let stop = Stop::default();
+        let session = client.session().with_operation(&id);
         Ok(Operation {
             client,
-            session: client.session().with_operation(&id),
+            session: session.with_stop(stop.clone()),
             id,
             volume: volume.to_owned(),
             started: metadata::now(),
             journal: Arc::default(),
             watch,
             cleanup: Cleanup::default(),
+            stop,
+            patient: None,
         })
     }
 
@@ -137,14 +152,55 @@ impl<'a> Operation<'a> {
         self.client.runtime().run(&mut || self.watch.tick(), future)
     }
 
-    /// Runs a request that changes something, to its end: given up half-way, nobody would know
-    /// what became of it. A cancel is seen after it.
+    /// Runs a request that changes something: given up half-way, nobody would know what became of
+    /// it. A cancel ends the pauses between attempts, and tasks that the server can cancel; a
+    /// request that was sent is run to its end. Progress is reported meanwhile.
+    ///
+    /// # Errors
+    /// Those of the request; that of a cancel before it began.
     pub(super) fn settle<T, F>(&mut self, future: F) -> Result<T>
     where
         F: Future<Output = Result<T>> + Send + 'static,
         T: Send + 'static,
     {
-        self.client.runtime().run(&mut || Ok(()), future)
+        if self.patient.is_none() {
+            self.watch.tick()?;
+        }
+        let (watch, stop, patient) = (&mut self.watch, &self.stop, self.patient);
+        let mut tick = || {
+            let grace = patient.is_some_and(|since| since.elapsed() < UNDO_GRACE);
+            if watch.attend() && !grace {
+                stop.throw();
+            }
+            Ok(())
+        };
+        self.client.runtime().run(&mut tick, future)
+    }
+
+    /// Does what undoes or completes something, or finds out what became of it: a cancel does not
+    /// end it. What it waits for after a cancel is bounded by [`UNDO_GRACE`], but for tasks.
+    pub(super) fn patiently<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        if self.patient.is_some() {
+            return work(self);
+        }
+        self.patient = Some(Instant::now());
+        let usual = std::mem::replace(&mut self.stop, Stop::of_pauses());
+        self.session = self.session.with_stop(self.stop.clone());
+        let done = work(self);
+        self.patient = None;
+        self.session = self.session.with_stop(usual.clone());
+        self.stop = usual;
+        done
+    }
+
+    /// The error of an operation that is to end: after a cancel, what would have been tried again
+    /// ended because of that.
+    pub(super) fn ended_by(&self, error: Error) -> Error {
+        let was_ended = error.is_retryable() || error.fault() == Some(fault::CANCELLED);
+        match self.watch.stopped() {
+            Some(why) if was_ended => error.cancelled(why),
+            _ => error,
+        }
     }
 
     /// The pauses between the attempts of one undertaking.
@@ -155,6 +211,9 @@ impl<'a> Operation<'a> {
     /// Gives up what leases there are and waits until the next attempt; `error` where there is to
     /// be none.
     pub(super) fn again(&mut self, pauses: &mut Pauses, error: Error) -> Result<()> {
+        if self.watch.tick().is_err() {
+            return Err(self.ended_by(error));
+        }
         let Some(pause) = pauses.next() else {
             return Err(error);
         };
@@ -171,11 +230,11 @@ impl<'a> Operation<'a> {
     }
 
     /// Does what must not be done twice. After an answer that leaves it open whether it was done,
-    /// `happened` looks, and finds what `act` returns.
+    /// `happened` looks with the session it gets, and finds what `act` returns.
     pub(super) fn ensure<T, A, H>(
         &mut self,
         act: impl Fn() -> A,
-        happened: impl Fn(&Error) -> H,
+        happened: impl Fn(Session, &Error) -> H,
     ) -> Result<T>
     where
         T: Send + 'static,
@@ -190,14 +249,21 @@ impl<'a> Operation<'a> {
                 Err(error) => error,
             };
             open |= error.is_retryable() && !error.is_untouched();
-            if open && let Ok(Some(done)) = self.settle(happened(&error)) {
-                self.tell_done(&error);
-                return Ok(done);
+            if open {
+                let look = |op: &mut Self| op.settle(happened(op.session.clone(), &error));
+                if let Ok(Some(done)) = self.patiently(look) {
+                    self.tell_done(&error);
+                    return Ok(done);
+                }
             }
-            if !error.is_retryable() {
-                return Err(error);
+            let ended = match error.is_retryable() {
+                true => self.again(&mut pauses, error),
+                false => Err(error),
+            };
+            match ended {
+                Err(error) if open => return Err(error.leaving_open()),
+                ended => ended?,
             }
-            self.again(&mut pauses, error)?;
         }
     }
 
@@ -216,10 +282,11 @@ impl<'a> Operation<'a> {
         }
     }
 
-    /// Takes charge of a lease the server granted, and waits until it is ready.
-    pub(super) fn lease(&mut self, moref: Moref) -> Result<Lease> {
+    /// Takes charge of a lease the server granted, and waits until it is ready, as long as it makes
+    /// progress within `patience`.
+    pub(super) fn lease(&mut self, moref: Moref, patience: Duration) -> Result<Lease> {
         let granted = Granted::new(self.session.clone(), moref, self.cleanup.clone());
-        self.run(granted.ready())
+        self.run(granted.ready(patience))
     }
 
     pub(super) fn log(&self) -> &Log {
@@ -239,11 +306,18 @@ impl<'a> Operation<'a> {
         if self.cleanup.is_empty() {
             return;
         }
-        let cleanup = self.cleanup.clone();
+        let (cleanup, watch, since) = (self.cleanup.clone(), &mut self.watch, Instant::now());
+        let mut tick = || {
+            if watch.attend() && since.elapsed() >= CLEANUP_GRACE {
+                cleanup.hurry();
+            }
+            Ok(())
+        };
+        let finished = cleanup.clone();
+        let finish =
+            async move { Ok(tokio::time::timeout(CLEANUP_DEADLINE, finished.finish()).await) };
         // What does not end in time is the server's to end; there is nothing left to tell.
-        let _ = self.settle(async move {
-            Ok(tokio::time::timeout(CLEANUP_DEADLINE, cleanup.finish()).await)
-        });
+        let _ = self.client.runtime().run(&mut tick, finish);
     }
 }
 

@@ -71,7 +71,7 @@ pub fn recover(client: &Client, options: RecoverOptions<'_>) -> Result<Vec<Recov
     };
     match recovery.run(&mut op, client) {
         Ok(()) => Ok(recovery.report),
-        Err(error) => Err(op.explain(error.context("recover"))),
+        Err(error) => Err(op.explain(op.ended_by(error).context("recover"))),
     }
 }
 
@@ -130,7 +130,7 @@ impl Recovery {
                 let why = "it has no journal here and is too young to be given up";
                 self.tell(&operation, why, Outcome::Skipped);
             } else {
-                self.resolve(op, &operation, remains);
+                op.patiently(|op| self.resolve(op, &operation, remains));
             }
         }
         Ok(())

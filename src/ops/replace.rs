@@ -40,8 +40,11 @@ impl Restore<'_> {
         self.undo.note(op, replacement)?;
         self.swap(op, &backing.moref, old, &new)?;
         self.undo.keep_disk(&new.file);
-        self.restore_uuid(op, &backing.moref, old, &new);
-        self.finish(op, &existing, &datacenter, &new)
+        // The volume is restored: a cancel comes too late.
+        op.patiently(|op| {
+            self.restore_uuid(op, &backing.moref, old, &new);
+            self.finish(op, &existing, &datacenter, &new)
+        })
     }
 
     /// Takes the disk out of the temporary virtual machine and moves its file into the folder of
@@ -69,8 +72,8 @@ impl Restore<'_> {
             ..Changes::default()
         };
         let detach = || machine::reconfigure(session.clone(), imported.vm.clone(), changes.clone());
-        op.ensure(detach, |_| {
-            let (session, vm, from) = (session.clone(), imported.vm.clone(), from.clone());
+        op.ensure(detach, |session, _| {
+            let (vm, from) = (imported.vm.clone(), from.clone());
             async move {
                 machine::come_to_rest(&session, &vm).await;
                 let attached = attached(session, vec![vm]).await?;
@@ -83,7 +86,7 @@ impl Restore<'_> {
             virtual_disk::rename(session, datacenter, from.clone(), to.clone())
         };
         // A repeated renaming finds nothing to rename.
-        let moved = op.ensure(rename, |error| {
+        let moved = op.ensure(rename, |_, error| {
             let renamed = error.kind() == Kind::NotFound;
             async move { Ok(renamed.then_some(())) }
         });
@@ -133,8 +136,8 @@ impl Restore<'_> {
                 machine::reconfigure(session, backing, changes).await
             }
         };
-        let swapped = op.ensure(reconfigure, |_| {
-            let (session, backing) = (session.clone(), backing.clone());
+        let swapped = op.ensure(reconfigure, |session, _| {
+            let backing = backing.clone();
             let (old, new) = (old.clone(), new.clone());
             async move {
                 machine::come_to_rest(&session, &backing).await;
@@ -144,12 +147,15 @@ impl Restore<'_> {
             }
         });
         // Whatever the answer was, or if it was lost: what the backing has now decides.
-        let (vm, is_swapped) = (backing.clone(), swapped.is_ok());
-        let now = op.settle(async move {
-            if !is_swapped {
-                machine::come_to_rest(&session, &vm).await;
-            }
-            backing::describe(session, vm).await
+        let (vm, is_known) = (backing.clone(), is_known(&swapped));
+        let now = op.patiently(|op| {
+            let session = op.session().clone();
+            op.settle(async move {
+                if !is_known {
+                    machine::come_to_rest(&session, &vm).await;
+                }
+                backing::describe(session, vm).await
+            })
         });
         let attached = now.map(|now| slot(&now, old).cloned());
         match (swapped, attached) {
@@ -242,6 +248,14 @@ fn slot<'a>(backing: &'a Backing, disk: &Disk) -> Option<&'a Disk> {
 /// vSAN shows a disk under a friendly path or an internal one: the UUID decides, too.
 fn is_disk(shown: &Disk, meant: &Disk) -> bool {
     shown.file == meant.file || (meant.uuid.is_some() && same_uuid(&shown.uuid, &meant.uuid))
+}
+
+/// Whether no change can be under way any more: it was made, or the server never began it.
+fn is_known(outcome: &Result<()>) -> bool {
+    match outcome {
+        Ok(()) => true,
+        Err(error) => error.is_without_effect(),
+    }
 }
 
 /// Whether the swap was not made because the backing had been changed.

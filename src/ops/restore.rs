@@ -7,7 +7,7 @@ use super::plan::agree;
 use super::source::Source;
 use super::undo::Undo;
 use super::watch::Watch;
-use super::{Common, Summary, validate_backup_id};
+use super::{Common, Limits, Summary, validate_backup_id};
 use crate::client::Client;
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::service::{BackupReader, BackupService, Format, Staging};
@@ -43,6 +43,7 @@ pub fn restore_backup(
     validate_backup_id(&options.backup_id)?;
     let staging = options.common.staging(service.staging())?;
     let common = options.common;
+    let limits = common.limits();
     let watch = Watch::new(common.progress, common.cancel, common.deadline);
     let mut op = Operation::begin(client, volume.label(), watch)?;
     let mut restore = Restore {
@@ -52,7 +53,7 @@ pub fn restore_backup(
         staging,
         format: common.format,
         temp_dir: common.temp_dir,
-        stall: common.stall_timeout.unwrap_or(super::STALL_TIMEOUT),
+        limits,
         level: common.level.unwrap_or_default(),
         summary: Summary::default(),
         undo: Undo::default(),
@@ -86,7 +87,7 @@ pub(super) struct Restore<'a> {
     staging: Staging,
     format: Format,
     temp_dir: Option<std::path::PathBuf>,
-    pub(super) stall: std::time::Duration,
+    pub(super) limits: Limits,
     pub(super) level: Level,
     pub(super) summary: Summary,
     pub(super) undo: Undo,
@@ -222,18 +223,17 @@ impl<'a> Restore<'a> {
             ..machine::Changes::default()
         };
         let session = op.session().clone();
-        let adopted = op.settle(machine::reconfigure(
-            session.clone(),
-            imported.vm.clone(),
-            changes,
-        ));
+        let adopted = op.settle(machine::reconfigure(session, imported.vm.clone(), changes));
         // Whatever the answer was, or if it was lost: the tag went in the same step.
         let (vm, is_adopted) = (imported.vm.clone(), adopted.is_ok());
-        let made = op.settle(async move {
-            if !is_adopted {
-                machine::come_to_rest(&session, &vm).await;
-            }
-            backing::describe(session, vm).await
+        let made = op.patiently(|op| {
+            let session = op.session().clone();
+            op.settle(async move {
+                if !is_adopted {
+                    machine::come_to_rest(&session, &vm).await;
+                }
+                backing::describe(session, vm).await
+            })
         });
         let made = match (adopted, made) {
             (adopted, Ok(made)) if made.extra(tag::OPERATION).is_none() => {

@@ -83,8 +83,13 @@ impl Undo {
         self.made.is_empty() && !self.unsettled
     }
 
-    /// Takes everything away, newest first; what cannot be taken away is named.
+    /// Takes everything away, newest first; what cannot be taken away is named. A cancel does not
+    /// end it.
     pub(super) fn run(&mut self, op: &mut Operation<'_>) -> Vec<String> {
+        op.patiently(|op| self.take_all_away(op))
+    }
+
+    fn take_all_away(&mut self, op: &mut Operation<'_>) -> Vec<String> {
         let mut left = Vec::new();
         let vms = self.made.iter().filter_map(|made| match made {
             Made::TemporaryVm { moref, .. } => moref.clone(),
@@ -125,7 +130,7 @@ impl Undo {
 
     /// The error of an operation that failed, after everything was taken away.
     pub(super) fn after(&mut self, op: &mut Operation<'_>, error: Error) -> Error {
-        let error = error.during(op.phase(), op.id());
+        let error = op.ended_by(error).during(op.phase(), op.id());
         let left = self.run(op);
         if self.is_settled() {
             op.end_journal();

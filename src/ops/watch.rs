@@ -31,6 +31,8 @@ pub(super) struct Watch<'a> {
     deadline: Option<(Instant, Duration)>,
     now: Progress,
     reported: Instant,
+    /// Why the operation is to end. It stays: a callback is not asked for it again.
+    stopped: Option<String>,
 }
 
 impl<'a> Watch<'a> {
@@ -46,6 +48,7 @@ impl<'a> Watch<'a> {
             deadline: deadline.map(|limit| (Instant::now(), limit)),
             now: at(Phase::Prepare, 0),
             reported: Instant::now(),
+            stopped: None,
         }
     }
 
@@ -72,10 +75,26 @@ impl<'a> Watch<'a> {
 
     /// To be called whenever the calling thread looks up: sees a cancel, reports when due.
     pub(super) fn tick(&mut self) -> Result<()> {
-        if self.reported.elapsed() >= REPORT_INTERVAL {
-            return self.report();
+        self.see_cancel();
+        if self.stopped.is_none() && self.reported.elapsed() >= REPORT_INTERVAL {
+            self.tell();
         }
-        self.check_cancel()
+        self.outcome()
+    }
+
+    /// As [`Watch::tick`], for what goes on after a cancel: reports then, too. Whether the
+    /// operation is to end.
+    pub(super) fn attend(&mut self) -> bool {
+        if self.reported.elapsed() >= REPORT_INTERVAL {
+            self.tell();
+        }
+        self.see_cancel();
+        self.stopped.is_some()
+    }
+
+    /// Why the operation is to end, if it is.
+    pub(super) fn stopped(&self) -> Option<&str> {
+        self.stopped.as_deref()
     }
 
     /// Waits for a free slab.
@@ -84,29 +103,42 @@ impl<'a> Watch<'a> {
     }
 
     fn report(&mut self) -> Result<()> {
-        self.check_cancel()?;
+        self.see_cancel();
+        if self.stopped.is_none() {
+            self.tell();
+        }
+        self.outcome()
+    }
+
+    fn tell(&mut self) {
         self.reported = Instant::now();
         if let Some(report) = &mut self.report
             && report(self.now).is_break()
         {
-            return Err(Error::new(
-                Kind::Cancelled,
-                "the progress callback asked for the end",
-            ));
+            self.stop("the progress callback asked for the end".into());
         }
-        Ok(())
     }
 
-    fn check_cancel(&self) -> Result<()> {
+    fn see_cancel(&mut self) {
         if self.cancel.as_ref().is_some_and(Cancel::is_thrown) {
-            return Err(Error::new(Kind::Cancelled, "the cancel switch was thrown"));
+            self.stop("the cancel switch was thrown".into());
         }
-        match self.deadline {
-            Some((since, limit)) if since.elapsed() >= limit => Err(Error::new(
-                Kind::Cancelled,
-                format!("the deadline of {} s has passed", limit.as_secs_f64()),
-            )),
-            _ => Ok(()),
+        if let Some((since, limit)) = self.deadline
+            && since.elapsed() >= limit
+        {
+            let limit = limit.as_secs_f64();
+            self.stop(format!("the deadline of {limit} s has passed"));
+        }
+    }
+
+    fn stop(&mut self, why: String) {
+        self.stopped.get_or_insert(why);
+    }
+
+    fn outcome(&self) -> Result<()> {
+        match &self.stopped {
+            Some(why) => Err(Error::new(Kind::Cancelled, why.clone())),
+            None => Ok(()),
         }
     }
 }

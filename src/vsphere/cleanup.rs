@@ -1,17 +1,40 @@
 //! Requests that must still be made when the operation that owes them is being given up.
 
 use super::Session;
+use crate::cancel::Stop;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::task::JoinHandle;
 
 /// Started by drops, waited for by the operation's end. Cloning shares the list.
-#[derive(Clone, Default)]
-pub struct Cleanup(Arc<Mutex<Vec<JoinHandle<()>>>>);
+#[derive(Clone)]
+pub struct Cleanup {
+    work: Arc<Mutex<Vec<JoinHandle<()>>>>,
+    /// Ends the pauses of what was started, not those of the operation.
+    stop: Stop,
+}
+
+impl Default for Cleanup {
+    fn default() -> Self {
+        Cleanup {
+            work: Arc::default(),
+            stop: Stop::of_pauses(),
+        }
+    }
+}
 
 impl Cleanup {
-    /// Starts `work` on the session's I/O thread.
-    pub fn spawn(&self, session: &Session, work: impl Future<Output = ()> + Send + 'static) {
+    /// Starts `work` on the session's I/O thread; it gets a session whose pauses are its own.
+    pub fn spawn<F>(&self, session: &Session, work: impl FnOnce(Session) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let work = work(session.with_stop(self.stop.clone()));
         self.lock().push(session.spawn(work));
+    }
+
+    /// From now on what fails is not tried again.
+    pub(crate) fn hurry(&self) {
+        self.stop.throw();
     }
 
     /// Waits for all that was started.
@@ -31,6 +54,6 @@ impl Cleanup {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<JoinHandle<()>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -13,6 +13,9 @@ pub const OBJECT_NOT_FOUND: &str = "ManagedObjectNotFound";
 /// The fault for an object that was changed since it was looked at.
 pub const CHANGED: &str = "ConcurrentAccess";
 
+/// The fault of a task that was cancelled.
+pub const CANCELLED: &str = "RequestCanceled";
+
 /// Whether `error` stands for a session that is lost.
 pub fn is_session_lost(error: &Error) -> bool {
     error.fault() == Some(NOT_AUTHENTICATED)

@@ -6,13 +6,14 @@
 
 use super::cleanup::Cleanup;
 use super::manifest::{self, ManifestEntry};
-use super::{Moref, Session, property};
+use super::property::{self, Properties};
+use super::{Moref, Session};
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::Level;
 use crate::transport::soap::{Element, Node};
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -24,8 +25,6 @@ const RENEWALS_PER_TIMEOUT: u32 = 4;
 const SHORTEST_RENEWAL: Duration = Duration::from_millis(250);
 /// What vSphere grants when it does not say.
 const USUAL_TIMEOUT: Duration = Duration::from_secs(300);
-/// A lease becomes ready when its files are open; longer than this, the host is not well.
-const READY_DEADLINE: Duration = Duration::from_secs(600);
 
 /// Where the data of one device is to be had or sent.
 #[derive(Clone)]
@@ -91,33 +90,31 @@ impl Granted {
         }
     }
 
-    /// Waits until the lease is ready, and starts its keeper.
+    /// Waits until the lease is ready, and starts its keeper. To zero all of a disk takes its host
+    /// as long as it takes: the wait ends when nothing changes for `patience`.
     ///
     /// # Errors
-    /// The lease's own error; [`Kind::Stalled`] when it does not become ready. It is aborted then.
-    pub async fn ready(mut self) -> Result<Lease> {
+    /// The lease's own error; [`Kind::Stalled`] when it makes no progress. It is aborted then.
+    pub async fn ready(mut self, patience: Duration) -> Result<Lease> {
         let (session, moref) = (self.session.clone(), self.moref.clone());
-        let wait = property::wait(
-            &session,
-            &moref,
-            &["state", "error", "info"],
-            |lease| match lease.text("state") {
+        let advance = Advance::default();
+        let wait = property::wait(&session, &moref, &WAY_TO_READY, |lease| {
+            match lease.text("state") {
                 Some("ready") if lease.get("info").is_some() => {
-                    Ok(Some(lease.get("info").cloned()))
+                    return Ok(Some(lease.get("info").cloned()));
                 }
-                Some("error") => Err(lease_error(lease.get("error"))),
-                Some("done") => Err(Error::new(Kind::InvalidState, "the lease is over")),
-                _ => Ok(None),
-            },
-        );
-        let info = tokio::time::timeout(READY_DEADLINE, wait)
-            .await
-            .unwrap_or_else(|_| {
-                Err(Error::new(
-                    Kind::Stalled,
-                    format!("not ready after {} s", READY_DEADLINE.as_secs()),
-                ))
-            })
+                Some("error") => return Err(lease_error(lease.get("error"))),
+                Some("done") => return Err(Error::new(Kind::InvalidState, "the lease is over")),
+                _ => advance.see(lease),
+            }
+            Ok(None)
+        });
+        let info = tokio::select! {
+            biased;
+            info = wait => info,
+            error = advance.stalled(patience) => Err(error),
+        };
+        let info = info
             .with_context(|| format!("lease {moref}"))?
             .unwrap_or_default();
         let Info {
@@ -152,6 +149,52 @@ impl Granted {
             keeper,
             over: false,
         })
+    }
+}
+
+/// What changes of a lease until it is ready.
+const WAY_TO_READY: [&str; 4] = ["state", "error", "info", "initializeProgress"];
+
+/// How far a lease is on its way to ready, and since when.
+struct Advance(Mutex<(Option<String>, Instant)>);
+
+impl Default for Advance {
+    fn default() -> Self {
+        Advance(Mutex::new((None, Instant::now())))
+    }
+}
+
+impl Advance {
+    fn lock(&self) -> MutexGuard<'_, (Option<String>, Instant)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn see(&self, lease: &Properties) {
+        let now = lease.text("initializeProgress").map(str::to_owned);
+        let mut known = self.lock();
+        if known.0 != now {
+            *known = (now, Instant::now());
+        }
+    }
+
+    /// Resolves when nothing has changed for `patience`.
+    async fn stalled(&self, patience: Duration) -> Error {
+        loop {
+            let (progress, since) = self.lock().clone();
+            if since.elapsed() >= patience {
+                let at = match progress {
+                    Some(percent) => format!("it stays at {percent} %"),
+                    None => "the server reports no progress".into(),
+                };
+                let message = format!(
+                    "the lease is not ready: {at} for {} s",
+                    patience.as_secs_f64()
+                );
+                let remedy = "look at the server's tasks, or raise the stall timeout";
+                return Error::new(Kind::Stalled, message).remedy(remedy);
+            }
+            tokio::time::sleep(patience.saturating_sub(since.elapsed())).await;
+        }
     }
 }
 
@@ -287,8 +330,10 @@ async fn abort(session: &Session, moref: &Moref) {
 }
 
 fn abort_later(cleanup: &Cleanup, session: &Session, moref: &Moref) {
-    let (session_then, moref) = (session.clone(), moref.clone());
-    cleanup.spawn(session, async move { abort(&session_then, &moref).await });
+    let moref = moref.clone();
+    cleanup.spawn(session, |session| async move {
+        abort(&session, &moref).await;
+    });
 }
 
 /// Renews the lease until it is aborted; a renewal that cannot be had in the lease's life time,

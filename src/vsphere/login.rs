@@ -1,5 +1,6 @@
 //! In, again, and out.
 
+use crate::cancel::Stop;
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::Level;
 use crate::transport::soap::Element;
@@ -18,7 +19,14 @@ const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
 impl Session {
     /// Logs in again, unless another call did since `lost`.
     pub(super) async fn renew(&self, lost: u64) -> Result<()> {
-        let mut login = self.shared.login.lock().await;
+        let mut login = tokio::select! {
+            biased;
+            login = self.shared.login.lock() => login,
+            () = self.stop.thrown() => {
+                let message = "the session is lost, and another request is logging in again";
+                return Err(Error::new(Kind::Auth, message).retryable());
+            }
+        };
         if self.live_cookie()?.generation != lost {
             return Ok(());
         }
@@ -44,7 +52,7 @@ impl Session {
         loop {
             match self.log_in(cookie.clone()).await {
                 Err(error) if error.is_untouched() => {
-                    again(self.log(), &mut pauses, error).await?;
+                    again(self.log(), &mut pauses, &self.stop, error).await?;
                 }
                 outcome => return outcome,
             }
@@ -114,6 +122,7 @@ impl Session {
         Some(Session {
             shared: shared.upgrade()?,
             operation: None,
+            stop: Stop::default(),
         })
     }
 

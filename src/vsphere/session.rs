@@ -1,5 +1,6 @@
 //! A logged-in session, which logs in again when the server has lost it.
 
+use crate::cancel::Stop;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, Log};
 use crate::retry::{Pauses, Retries};
@@ -15,7 +16,6 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::task::{AbortHandle, JoinHandle};
-use tokio::time::sleep;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -41,9 +41,6 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
 /// Servers end sessions that were idle for some 30 minutes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(300);
 
-/// An object that another task is busy with is tried again at least that often.
-const LONGEST_BUSY_PAUSE: Duration = Duration::from_secs(5);
-
 /// A server holds back the answer to a wait that long, while nothing happens.
 const LONGEST_WAIT: Duration = Duration::from_secs(30);
 
@@ -52,6 +49,8 @@ const LONGEST_WAIT: Duration = Duration::from_secs(30);
 pub struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) operation: Option<Arc<str>>,
+    /// Ends the pauses between attempts.
+    pub(super) stop: Stop,
 }
 
 pub(super) struct Shared {
@@ -112,7 +111,7 @@ impl Session {
         let (content, cookie) = loop {
             match endpoint.retrieve_content().await {
                 Err(error) if error.is_overload() => {
-                    again(&endpoint.log, &mut pauses, error).await?;
+                    again(&endpoint.log, &mut pauses, &Stop::default(), error).await?;
                 }
                 answer => break answer?,
             }
@@ -134,6 +133,7 @@ impl Session {
                 allow_plain_http: options.allow_plain_http,
             }),
             operation: None,
+            stop: Stop::default(),
         };
         session.log_in_patiently(cookie).await?;
         session.keep_alive(options.keepalive_interval.unwrap_or(KEEPALIVE_INTERVAL));
@@ -219,7 +219,9 @@ impl Session {
                 Err(error) if fault::is_object_busy(&error) => match busy.pause() {
                     Some(pause) => {
                         tell_pause(self.log(), &error, pause);
-                        sleep(pause).await;
+                        if !self.stop.sleep(pause).await {
+                            return Err(error);
+                        }
                         continue;
                     }
                     None => return Err(self.blame(error).await),
@@ -230,7 +232,7 @@ impl Session {
             if !may_repeat(&error) {
                 return Err(error);
             }
-            again(self.log(), &mut pauses, error).await?;
+            again(self.log(), &mut pauses, &self.stop, error).await?;
         }
     }
 
@@ -346,8 +348,18 @@ impl Session {
     #[must_use]
     pub fn with_operation(&self, id: &str) -> Session {
         Session {
-            shared: self.shared.clone(),
             operation: Some(id.into()),
+            ..self.clone()
+        }
+    }
+
+    /// The same session, whose pauses between attempts end when `stop` is thrown; the error of the
+    /// last attempt is returned then.
+    #[must_use]
+    pub(crate) fn with_stop(&self, stop: Stop) -> Session {
+        Session {
+            stop,
+            ..self.clone()
         }
     }
 }
@@ -382,19 +394,20 @@ impl Busy {
         if since.elapsed() >= self.retries.busy {
             return None;
         }
-        let pause = self.pauses.next()?;
-        Some(pause.min(LONGEST_BUSY_PAUSE))
+        self.pauses.next()
     }
 }
 
-/// Pauses before the next attempt; `error` where there have been enough.
-pub(super) async fn again(log: &Log, pauses: &mut Pauses, error: Error) -> Result<()> {
+/// Pauses before the next attempt; `error` where there have been enough, or where `stop` is thrown.
+pub(super) async fn again(log: &Log, pauses: &mut Pauses, stop: &Stop, error: Error) -> Result<()> {
     let Some(pause) = pauses.next() else {
         return Err(error);
     };
     tell_pause(log, &error, pause);
-    sleep(pause).await;
-    Ok(())
+    if stop.sleep(pause).await {
+        return Ok(());
+    }
+    Err(error)
 }
 
 fn tell_pause(log: &Log, error: &Error, pause: Duration) {

@@ -14,14 +14,47 @@ const MOST_FAILURES: u32 = 5;
 /// Before a task is looked at again that cannot be watched.
 const PAUSE: Duration = Duration::from_millis(250);
 
-/// Waits until the task is done and returns its result, where it has one.
+/// Waits until the task is done and returns its result, where it has one. When the operation is
+/// cancelled meanwhile, the task is, too, if the server can do that; its end is waited for.
 ///
 /// # Errors
 /// The task's own fault; those of [`property::read`], after which the task may still go on.
 pub async fn finish(session: &Session, task: &Moref) -> Result<Option<Node>> {
-    match property::wait(session, task, &["info"], outcome).await {
-        Ok(done) => done,
-        Err(error) => look(session, task, error).await,
+    let wait = async {
+        match property::wait(session, task, &["info"], outcome).await {
+            Ok(done) => done,
+            Err(error) => look(session, task, error).await,
+        }
+    };
+    let cancelled = async {
+        session.stop.thrown().await;
+        if session.stop.ends_tasks() {
+            cancel(session, task).await;
+        }
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        done = wait => done,
+        never = cancelled => never,
+    }
+}
+
+/// Asks the server to cancel the task, where it says that this is possible. What became of it, the
+/// task's end tells.
+async fn cancel(session: &Session, task: &Moref) {
+    let asked = async {
+        let properties = property::read(session, task, &["info"]).await?;
+        let info = properties.get("info");
+        if info.is_some_and(|info| info.flag_at("cancelable")) {
+            session.call(task, "CancelTask", Vec::new()).await?;
+        }
+        Ok::<_, Error>(())
+    };
+    if let Err(error) = asked.await {
+        session
+            .log()
+            .record(Level::Warn, || format!("cancel task {task}: {error}"));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The integration tests: one crate, a module a topic.
 
 mod bench;
+mod cancel;
 mod capi;
 mod capi_operations;
 mod convert;
@@ -16,6 +17,7 @@ mod header;
 mod jobs;
 mod known;
 mod largest;
+mod leases;
 mod manifest;
 mod network;
 mod peer;

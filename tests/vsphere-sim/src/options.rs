@@ -120,6 +120,10 @@ pub struct Options {
     pub vsan_internal_paths: bool,
     /// Whether the endpoint also answers below `/sim`, where programs that are no tests look in and meddle.
     pub control: bool,
+    /// What a new lease says of its way to ready, in percent; none where it does not tell.
+    pub initialized: Option<i32>,
+    /// Whether tasks can be cancelled while they are held at a gate.
+    pub cancelable_tasks: bool,
     /// Whether `VirtualDiskManager.CopyVirtualDisk_Task` takes a `destSpec`; not every server does.
     pub copy_dest_spec: bool,
     /// Whether destroying a machine removes its whole folder, with every file in it, instead of the machine's own files.
@@ -162,6 +166,8 @@ impl Default for Options {
             forbidden_paths: Vec::new(),
             vsan_internal_paths: true,
             control: false,
+            initialized: Some(0),
+            cancelable_tasks: false,
             copy_dest_spec: true,
             destroy_removes_folder: false,
             refuse_disk_moves: false,

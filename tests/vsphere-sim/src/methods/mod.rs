@@ -132,7 +132,11 @@ fn immediate(context: &mut Context, call: &Call) -> Answer {
         "UnregisterVM" => entity::unregister(context, call),
         "PowerOnVM_Task" => entity::power(context, call, true),
         "PowerOffVM_Task" => entity::power(context, call, false),
-        "CancelTask" => Err(Fault::not_supported("the task cannot be cancelled")),
+        "CancelTask" => context
+            .shared
+            .write()
+            .cancel_task(&call.this)
+            .map(|()| None),
         "CreateVM_Task" => create::create_vm(context, call),
         "CreateChildVM_Task" => create::create_child(context, call),
         "ReconfigVM_Task" => reconfigure::reconfigure(context, call),

@@ -106,12 +106,10 @@ pub fn lease(world: &World, lease: &Lease, name: &str) -> Option<Value> {
         "state" => lease.state.word().into(),
         "info" if lease.state == LeaseState::Ready => world.lease_info(lease).into(),
         "error" => return lease.error.as_ref().map(|fault| fault.localized().into()),
-        "initializeProgress" => if lease.state == LeaseState::Initializing {
-            0
-        } else {
-            100
+        "initializeProgress" if lease.state == LeaseState::Initializing => {
+            return lease.initialized.map(Value::from);
         }
-        .into(),
+        "initializeProgress" => 100.into(),
         "transferProgress" => lease.percent.into(),
         "mode" => "pushOrGet".into(),
         "capabilities" => object("HttpNfcLeaseCapabilities")

@@ -364,6 +364,14 @@ impl Controls {
             .fail_lease(&reference("HttpNfcLease", lease), fault);
     }
 
+    /// Says how far the leases are that are not ready yet, in percent; none where they do not tell.
+    pub fn set_initialized(&self, percent: Option<i32>) {
+        let mut world = self.shared.write();
+        for lease in world.leases.values_mut() {
+            lease.initialized = percent;
+        }
+    }
+
     /// Every request so far, passwords included.
     pub fn requests(&self) -> Vec<Recorded> {
         self.shared

@@ -52,6 +52,8 @@ pub struct Lease {
     pub host: Option<usize>,
     pub renewed: Duration,
     pub percent: i32,
+    /// How far it is on its way to ready, in percent; none where the server does not say.
+    pub initialized: Option<i32>,
     /// Each HttpNfcLeaseProgress: when, and how much.
     pub progress_calls: Vec<(Duration, i32)>,
     /// The algorithms asked for by HttpNfcLeaseSetManifestChecksumType, by device URL key.
@@ -151,6 +153,7 @@ impl World {
             host,
             renewed: self.clock.now(),
             percent: 0,
+            initialized: self.options.initialized,
             progress_calls: Vec::new(),
             checksum_types: BTreeMap::new(),
             gone: false,

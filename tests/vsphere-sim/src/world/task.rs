@@ -54,6 +54,10 @@ impl Task {
         matches!(self.state, State::Success | State::Error)
     }
 
+    fn is_cancelable(&self, world: &World) -> bool {
+        world.options.cancelable_tasks && !self.is_over() && !self.cancel_asked
+    }
+
     pub fn info(&self, world: &World) -> Object {
         let time = |moment: Duration| world.clock.text_at(moment);
         object("TaskInfo")
@@ -65,7 +69,7 @@ impl Task {
             .with_some("entityName", self.entity_name.as_ref())
             .with("state", self.state.word())
             .with("cancelled", self.cancel_asked)
-            .with("cancelable", false)
+            .with("cancelable", self.is_cancelable(world))
             .with_some("error", self.error.as_ref().map(Fault::localized))
             .with_some("result", self.result.clone())
             .with_some("progress", self.progress)
@@ -133,6 +137,17 @@ impl World {
             .get(&target.id)
             .filter(|_| target.kind == "Task")
             .ok_or_else(|| Fault::not_found(target))
+    }
+
+    /// Asks a task to end before it is done.
+    pub fn cancel_task(&mut self, target: &Ref) -> Outcome<()> {
+        if !self.task(target)?.is_cancelable(self) {
+            return Err(Fault::not_supported("the task cannot be cancelled"));
+        }
+        if let Some(task) = self.tasks.get_mut(&target.id) {
+            task.cancel_asked = true;
+        }
+        Ok(())
     }
 
     pub fn start_task(&mut self, target: &Ref) {
@@ -204,7 +219,14 @@ pub fn spawn(shared: &Arc<Shared>, spec: &TaskSpec<'_>, work: Work) -> Outcome<R
         tokio::task::yield_now().await;
         let trouble = shared.faults.task(&method);
         if let Some(gate) = &trouble.gate {
-            gate.wait().await;
+            tokio::select! {
+                () = gate.wait() => {}
+                () = cancelled(&shared, &reference) => {
+                    let fault = Fault::new("RequestCanceled", "The task was canceled by a user.");
+                    shared.write().finish_task(&reference, Err(fault));
+                    return;
+                }
+            }
         }
         shared.write().start_task(&reference);
         let inner = shared.clone();
@@ -220,4 +242,16 @@ pub fn spawn(shared: &Arc<Shared>, spec: &TaskSpec<'_>, work: Work) -> Outcome<R
         shared.write().finish_task(&reference, outcome);
     });
     Ok(task)
+}
+
+/// Resolves when somebody has cancelled the task.
+async fn cancelled(shared: &Arc<Shared>, task: &Ref) {
+    let mut changes = shared.changes();
+    loop {
+        if shared.read().task(task).is_ok_and(|task| task.cancel_asked) {
+            return;
+        }
+        // The sender lives as long as what is shared.
+        let _ = changes.changed().await;
+    }
 }
