@@ -19,6 +19,7 @@ mod known;
 mod largest;
 mod leases;
 mod manifest;
+mod moved;
 mod network;
 mod peer;
 mod peers;
