@@ -67,7 +67,10 @@ pub fn backup_volume(
         op.end_journal();
     }
     match outcome {
-        Ok(()) => Ok(backup.summary),
+        Ok(()) => {
+            op.redact(backup.summary.notices.iter_mut());
+            Ok(backup.summary)
+        }
         Err(error) => Err(op.explain(error.context(format_args!(
             "backup {} of volume {}",
             backup.backup_id,

@@ -301,6 +301,13 @@ impl<'a> Operation<'a> {
             .map_text(|text| log.redact(text).into_owned())
     }
 
+    /// Cuts out of texts that leave what a server may have put into them.
+    pub(super) fn redact<'t>(&self, texts: impl Iterator<Item = &'t mut String>) {
+        for text in texts {
+            *text = self.log().redact(text).into_owned();
+        }
+    }
+
     /// Waits until the leases that were given up are.
     pub(super) fn finish_cleanup(&mut self) {
         if self.cleanup.is_empty() {

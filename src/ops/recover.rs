@@ -70,7 +70,10 @@ pub fn recover(client: &Client, options: RecoverOptions<'_>) -> Result<Vec<Recov
         report: Vec::new(),
     };
     match recovery.run(&mut op, client) {
-        Ok(()) => Ok(recovery.report),
+        Ok(()) => {
+            op.redact(recovery.report.iter_mut().map(|one| &mut one.what));
+            Ok(recovery.report)
+        }
         Err(error) => Err(op.explain(op.ended_by(error).context("recover"))),
     }
 }

@@ -65,6 +65,7 @@ pub fn restore_backup(
                 op.end_journal();
             }
             restore.tell_left();
+            op.redact(restore.summary.notices.iter_mut());
             Ok(restore.summary)
         }
         Err(error) => {

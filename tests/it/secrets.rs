@@ -1,12 +1,16 @@
 //! Password, session cookie, tickets and the proxy's password reach no log record, no error and no
 //! file name; and no text tells by what is missing in it what a password is.
 
+mod proxy;
+
 use crate::fixture::{MIB, Memory, Scene};
-use crate::peer::Peer;
 use std::path::Path;
+use std::time::Duration;
 use vmdk_backup::client::{Client, ConnectOptions};
 use vmdk_backup::error::{Error, Kind};
-use vmdk_backup::ops::{BackupOptions, Common, RestoreOptions, backup_volume, restore_backup};
+use vmdk_backup::ops::{
+    BackupOptions, Common, RecoverOptions, RestoreOptions, backup_volume, recover, restore_backup,
+};
 use vmdk_backup::service::Staging;
 use vsphere_sim::{Fault, Options, Trouble, VolumeSpec};
 
@@ -278,77 +282,6 @@ fn the_options_of_a_client_show_no_secret() {
     }
 }
 
-/// A proxy that wants credentials, and repeats what it got where it refuses.
-fn proxy(refuse: bool) -> Peer {
-    Peer::plain(move |connection| {
-        let head = connection.head()?;
-        let line = head
-            .lines()
-            .find(|line| line.to_lowercase().starts_with("proxy-authorization"));
-        let got = line.unwrap_or("nothing").to_owned();
-        let status = if refuse {
-            "407 Proxy Authentication Required"
-        } else {
-            "502 Bad Gateway"
-        };
-        connection.answer(status, &format!("I got {got}"))
-    })
-}
-
-#[test]
-fn a_proxys_password_is_sent_and_reaches_no_text() {
-    // The credentials in base64, as the proxy must get them.
-    for (userinfo, secret, sent) in [
-        ("agent:s3cret!x", "s3cret!x", "YWdlbnQ6czNjcmV0IXg="),
-        ("agent:p%40s%2Fs", "p%40s%2Fs", "YWdlbnQ6cEBzL3M="),
-        ("agent:name", "agent:name", "YWdlbnQ6bmFtZQ=="),
-        ("agent", "agent:", "YWdlbnQ6"),
-        ("agent:%C3%BC", "%C3%BC", "YWdlbnQ6w7w="),
-    ] {
-        for refuse in [true, false] {
-            let scene = Scene::new(Options::default());
-            let proxy = proxy(refuse);
-            let mut options = scene.impatient_options();
-            options.proxy = Some(format!("http://{userinfo}@{}", proxy.authority()));
-            let error = Client::connect(options).err().unwrap();
-            // In clear, the proxy answers in the server's place, and can say what it got.
-            let mut options = scene.impatient_options();
-            options.proxy = Some(format!("http://{userinfo}@{}", proxy.authority()));
-            options.server = "http://vc.invalid/sdk".into();
-            options.allow_plain_http = true;
-            let plain = Client::connect(options).err().unwrap();
-            assert_eq!(plain.to_string().contains(sent), !refuse, "{sent}: {plain}");
-            let log = scene.log.lock().unwrap().join("\n");
-            for text in [error.to_string(), plain.to_string(), log] {
-                assert!(!text.contains(secret), "{text}");
-            }
-            assert!(!error.to_string().contains(sent), "{error}");
-        }
-    }
-}
-
-#[test]
-fn a_proxys_address_that_cannot_be_used_is_not_repeated() {
-    for proxy in [
-        "http://agent:s3cret",
-        "http://agent:12/s3cret@proxy:3128",
-        "http://agent:12#s3cret@proxy:3128",
-        "http://agent:12?s3cret@proxy:3128",
-        "http://agent:pa/s3cret@proxy:3128",
-        "http://s3cret/x@proxy",
-        "agent:s3cret@proxy:3128",
-        "s3cret",
-        "socks5://agent:s3cret@proxy",
-    ] {
-        let scene = Scene::new(Options::default());
-        let mut options = scene.connect_options();
-        options.proxy = Some(proxy.into());
-        let error = Client::connect(options).err().unwrap();
-        assert_eq!(error.kind(), Kind::InvalidArgument, "{proxy}: {error}");
-        assert!(!error.to_string().contains("s3cret"), "{error}");
-    }
-}
-
 /// Everything that is in a directory, as text; and the names.
 fn contents(directory: &Path) -> String {
     let mut text = String::new();
@@ -404,5 +337,40 @@ fn neither_journal_nor_metadata_has_a_secret() {
         for secret in &secrets {
             assert!(!text.contains(secret.as_str()), "{text}");
         }
+    }
+}
+
+#[test]
+fn what_a_server_repeats_is_cut_out_of_notices_and_reports_too() {
+    let scene = Scene::new(Options::default());
+    let client = scene.impatient_client();
+    let service = Memory::default();
+    let backup = BackupOptions {
+        backup_id: "b".into(),
+        common: Common::default(),
+    };
+    backup_volume(&client, &service, &scene.volume(), backup).unwrap();
+    let words = format!("the user's password is {}", scene.options.password);
+    let repeating = |method: &str| {
+        let fault = Fault::new("SystemError", &words).with("reason", words.as_str());
+        let faults = scene.sim.faults();
+        faults.on_call(method, 1, Trouble::Fault(fault));
+    };
+    repeating("DeleteVirtualDisk_Task");
+    let restore = RestoreOptions {
+        backup_id: "b".into(),
+        common: Common::default(),
+    };
+    let summary = restore_backup(&client, &service, &scene.volume(), restore).unwrap();
+    repeating("DeleteVirtualDisk_Task");
+    let options = RecoverOptions {
+        min_age: Some(Duration::ZERO),
+        ..RecoverOptions::default()
+    };
+    let told = recover(&client, options).unwrap();
+    assert_eq!((summary.notices.len(), told.len()), (1, 1), "{told:?}");
+    for text in [&summary.notices[0], &told[0].what] {
+        assert!(text.contains("password is [hidden]"), "{text}");
+        assert!(!text.contains(&scene.options.password), "{text}");
     }
 }
