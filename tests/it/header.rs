@@ -1,5 +1,7 @@
 //! The header in the tree is the one the source makes.
 
+mod python;
+
 use std::path::{Path, PathBuf};
 
 /// The files of `src/capi/` that declare something, in the order a reader of C needs them.
