@@ -47,12 +47,14 @@ $(BUILT)/libvmdk_backup.so $(BUILT)/libvmdk_backup.a &: $(SOURCES)
 	touch $(BUILT)/libvmdk_backup.so $(BUILT)/libvmdk_backup.a
 
 # As Rust makes it, the archive has tens of thousands of global symbols that could clash with
-# another Rust library's: here all but ours become local. The standard library's bitcode goes, since
-# the linker joined it to something that tools with an LLVM plugin choke on.
+# another Rust library's: here all but ours become local. Groups are dissolved: linkers keep one of
+# each name, and the local symbols of the group of another archive would stay without a definition.
+# The standard library's bitcode goes, since the linker joined it to something that tools with an
+# LLVM plugin choke on.
 $(BUILT)/install/libvmdk_backup.a: $(BUILT)/libvmdk_backup.a
 	mkdir -p $(@D)
 	rm -f $@
-	$(LD) -r --whole-archive -o $(@D)/vmdk_backup.o $<
+	$(LD) -r --force-group-allocation --whole-archive -o $(@D)/vmdk_backup.o $<
 	$(OBJCOPY) --wildcard --keep-global-symbol='vmdk_*' \
 	    --remove-section=.llvmbc --remove-section=.llvmcmd $(@D)/vmdk_backup.o
 	$(AR) rcs $@ $(@D)/vmdk_backup.o

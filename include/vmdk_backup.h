@@ -21,7 +21,10 @@
  * zeros, as in vmdk_volume volume = { .struct_size = sizeof volume }: 0 and NULL mean the default
  * everywhere. Later versions only append fields, so a program compiled with an older header goes on
  * working; a field of a newer header that this library does not know is VMDK_STATUS_UNSUPPORTED
- * unless it is zero. There is no padding. All enumerations are 32-bit integers with constants.
+ * unless it is zero. All enumerations are 32-bit integers with constants. Where pointers have 64 bits
+ * there is no padding. Where they have 32, some compilers align 64-bit fields (32-bit ARM does, i386
+ * does not), and padding arises: fill a structure with zeros by memset() there, not by an initializer,
+ * which may leave padding as it was.
  *
  * THREADS. A const handle may be used by any number of threads at once; several operations may
  * share one client and one service. A free function takes the handle out of use: calls that begin

@@ -6,7 +6,8 @@ use crate::error::{Error, Kind, Result};
 /// A structure of the header that begins with its size.
 ///
 /// # Safety
-/// `repr(C)`, begins with `struct_size: usize`, has no padding, and every bit pattern is a value.
+/// `repr(C)`, begins with `struct_size: usize`, and every bit pattern is a value. Without padding where pointers have 64
+/// bits, so that all of a caller's bytes are fields.
 pub(super) unsafe trait Growing: Copy {
     /// Its C name.
     const NAME: &'static str;
@@ -15,8 +16,8 @@ pub(super) unsafe trait Growing: Copy {
 /// No structure of any version is as large; a size beyond it was never a size.
 const LARGEST: usize = 1 << 16;
 
-/// Sizes step by this: a size between would cut a field.
-const STEP: usize = 8;
+/// Sizes step by the smallest alignment of any such structure: a size between would cut a field.
+const STEP: usize = align_of::<usize>();
 
 /// Reads what the caller has of a `T`: an older caller's missing fields are 0; a newer caller's
 /// further fields must be 0, since this library would not do what they ask.
@@ -142,6 +143,28 @@ mod tests {
         assert_eq!(read_words(&[32, 7, 8, 0]).unwrap().two, 8);
         let error = read_words(&[32, 7, 8, 1]).unwrap_err();
         assert_eq!(error.kind(), Kind::Unsupported);
+    }
+
+    #[test]
+    fn the_size_of_every_structure_is_one() {
+        use crate::capi;
+        let sizes = [
+            size_of::<capi::vmdk_client_options>(),
+            size_of::<capi::vmdk_service_callbacks>(),
+            size_of::<capi::vmdk_volume>(),
+            size_of::<capi::vmdk_backup_options>(),
+            size_of::<capi::vmdk_restore_options>(),
+            size_of::<capi::vmdk_verify_options>(),
+            size_of::<capi::vmdk_recover_options>(),
+            size_of::<capi::vmdk_convert_options>(),
+            size_of::<capi::vmdk_inspect_options>(),
+            size_of::<capi::vmdk_summary>(),
+        ];
+        for size in sizes {
+            // SAFETY: a number to read, and no more.
+            let told = unsafe { size_of_caller::<Trial>(std::ptr::from_ref(&size).cast()) };
+            assert_eq!(told.unwrap(), size);
+        }
     }
 
     #[test]

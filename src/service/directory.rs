@@ -14,9 +14,9 @@ use crate::error::{Error, Kind, Result};
 use crate::file::FileWriter;
 use crate::vmdk::{DiskSource, RawDisk};
 use bytes::Bytes;
-use nix::errno::Errno;
-use nix::fcntl::{AT_FDCWD, Flock, OFlag, RenameFlags, renameat2};
+use nix::fcntl::{Flock, OFlag};
 use partial::Partial;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
@@ -202,9 +202,9 @@ impl BackupWriter for DirectoryWriter {
 
 /// Renames, but never over something: of two backups of one id the first to commit is the one.
 fn rename(from: &Path, to: &Path) -> Result<()> {
-    let renamed = match renameat2(AT_FDCWD, from, AT_FDCWD, to, RenameFlags::RENAME_NOREPLACE) {
+    let renamed = match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         // Some network file systems cannot; a plain rename replaces nothing but an empty directory.
-        Err(Errno::EINVAL | Errno::ENOSYS) => fs::rename(from, to),
+        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => fs::rename(from, to),
         renamed => renamed.map_err(Into::into),
     };
     renamed.map_err(|e| match e.kind() {

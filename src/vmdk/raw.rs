@@ -8,8 +8,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use nix::errno::Errno;
-use nix::fcntl::{FallocateFlags, fallocate};
 use nix::unistd::{Whence, lseek64};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno as Unable;
 
 use super::decode::DiskSink;
 use super::encode::DiskSource;
@@ -161,15 +162,11 @@ impl DiskSink for RawDisk {
         // A file's last sector may not be whole.
         let end = range.end.min(self.size);
         if self.punches.load(Ordering::Relaxed) {
-            let keep = FallocateFlags::FALLOC_FL_KEEP_SIZE;
-            for how in [
-                FallocateFlags::FALLOC_FL_PUNCH_HOLE,
-                FallocateFlags::FALLOC_FL_ZERO_RANGE,
-            ] {
-                let (start, length) = (range.start as i64, (end - range.start) as i64);
-                match fallocate(&self.file, how | keep, start, length) {
+            let keep = FallocateFlags::KEEP_SIZE;
+            for how in [FallocateFlags::PUNCH_HOLE, FallocateFlags::ZERO_RANGE] {
+                match fallocate(&self.file, how | keep, range.start, end - range.start) {
                     Ok(()) => return Ok(()),
-                    Err(Errno::EOPNOTSUPP | Errno::ENOSYS | Errno::EINVAL | Errno::ENODEV) => {}
+                    Err(Unable::OPNOTSUPP | Unable::NOSYS | Unable::INVAL | Unable::NODEV) => {}
                     Err(error) => return Err(error.into()),
                 }
             }

@@ -5,7 +5,9 @@ use crate::stage::{
     C99, STATIC_LIBRARIES, compile, pkg_config, root, run, scratch, stage, succeeds, text, valgrind,
 };
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 const ARGUMENTS: &str = "tests/c/arguments.c";
 
@@ -129,6 +131,122 @@ fn the_static_archive_does_the_same() {
             .arg(&program),
     );
     check_arguments(&mut Command::new(program));
+}
+
+/// Another library that is written in Rust, as an archive.
+fn another_rust_archive() -> &'static Path {
+    static MADE: OnceLock<PathBuf> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let archive = scratch().join("libanother.a");
+        succeeds(
+            Command::new("rustc")
+                .args(["--edition=2024", "--crate-type=staticlib"])
+                .arg(root().join("tests/c/another.rs"))
+                .arg("-o")
+                .arg(&archive),
+        );
+        archive
+    })
+}
+
+/// Links a program with the installed archive and another Rust library's, in both orders, and runs it.
+fn link_beside_another(compiler: &str, flags: &[&str]) {
+    let own = stage().join("lib/libvmdk_backup.a");
+    let other = another_rust_archive().to_owned();
+    for (order, archives) in [[&own, &other], [&other, &own]].into_iter().enumerate() {
+        let name: String = flags.concat().replace(['-', ',', '='], "");
+        let program = scratch().join(format!("beside-{compiler}-{name}-{order}"));
+        succeeds(
+            Command::new(compiler)
+                .args(flags)
+                .args(["-Wall", "-Wextra", "-Werror", "-xc"])
+                .arg(root().join("tests/c/beside.c"))
+                .args(pkg_config(&["--cflags"]))
+                .arg("-xnone")
+                .args(archives)
+                .args(STATIC_LIBRARIES)
+                .arg("-o")
+                .arg(&program),
+        );
+        assert_eq!(succeeds(&mut Command::new(&program)), "good\n");
+        // Whole, it has more than a hundred megabytes.
+        std::fs::remove_file(program).unwrap();
+    }
+}
+
+#[test]
+fn the_archive_links_before_and_after_another_rust_archive() {
+    for flags in [&[][..], &["-static"], &["-Wl,--gc-sections"]] {
+        link_beside_another("gcc", flags);
+    }
+    link_beside_another("g++", &["-xc++"]);
+    for (compiler, flags) in [
+        ("clang", &[][..]),
+        ("clang", &["-static"]),
+        ("clang", &["-fuse-ld=lld", "-Wl,--gc-sections"]),
+    ] {
+        let linker = flags.iter().find_map(|flag| flag.strip_prefix("-fuse-ld="));
+        if exists(compiler) && linker.is_none_or(|linker| exists(&format!("ld.{linker}"))) {
+            link_beside_another(compiler, flags);
+        }
+    }
+}
+
+/// Whether there is such a program here.
+fn exists(program: &str) -> bool {
+    Command::new(program).arg("--version").output().is_ok()
+}
+
+#[test]
+fn pkg_config_links_a_wholly_static_program() {
+    let program = scratch().join("arguments-wholly-static");
+    succeeds(
+        Command::new("gcc")
+            .arg("-static")
+            .args(C99)
+            // The C library says that getaddrinfo() loads shared objects all the same.
+            .arg("-Wno-error")
+            .arg(root().join(ARGUMENTS))
+            .args(pkg_config(&["--static", "--cflags", "--libs"]))
+            .arg("-o")
+            .arg(&program),
+    );
+    let dynamic = succeeds(Command::new("readelf").arg("-dW").arg(&program));
+    assert!(dynamic.contains("no dynamic section"), "{dynamic}");
+    check_arguments(&mut Command::new(program));
+    let libraries = pkg_config(&["--static", "--libs-only-l"]);
+    assert_eq!(libraries[1..], STATIC_LIBRARIES);
+}
+
+/// With offsets as the structures have them where pointers have 32 bits; needs no library for them.
+#[test]
+fn the_header_is_c99_where_pointers_have_32_bits() {
+    let source = root().join("tests/c/header.c");
+    let include = root().join("include");
+    for (compiler, target) in [
+        ("gcc", &["-m32", "-Wpadded"][..]),
+        (
+            "clang",
+            &["--target=armv7-linux-gnueabihf", "-ffreestanding"],
+        ),
+    ] {
+        let supported = Command::new(compiler)
+            .args(target)
+            .args(["-fsyntax-only", "-xc", "-include", "stdint.h", "/dev/null"])
+            .output()
+            .is_ok_and(|output| output.status.success());
+        if supported {
+            succeeds(
+                Command::new(compiler)
+                    .args(target)
+                    .args(C99)
+                    .arg("-fsyntax-only")
+                    .arg("-I")
+                    .arg(&include)
+                    .arg(&source),
+            );
+        }
+    }
 }
 
 #[test]

@@ -16,15 +16,7 @@ pub const C99: [&str; 6] = [
 ];
 
 /// What a C program that has nothing but the static archive links besides.
-pub const STATIC_LIBRARIES: [&str; 7] = [
-    "-lgcc_s",
-    "-lutil",
-    "-lrt",
-    "-lpthread",
-    "-lm",
-    "-ldl",
-    "-lc",
-];
+pub const STATIC_LIBRARIES: [&str; 5] = ["-lutil", "-lrt", "-lpthread", "-lm", "-ldl"];
 
 /// The project's directory.
 pub fn root() -> &'static Path {
