@@ -31,3 +31,4 @@ pub use plan::{At, DataTrouble, FaultPlan, Gate, Rule, Trouble};
 pub use record::Recorded;
 pub use simulator::{Controls, DiskView, LeaseView, Simulator, VmView};
 pub use wire::Fault;
+pub use world::machine::Connection;

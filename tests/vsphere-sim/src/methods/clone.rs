@@ -9,7 +9,7 @@ use crate::wire::{Fault, Object, Outcome, Ref};
 use crate::world::datastore::Entry;
 use crate::world::ids::uuid;
 use crate::world::inventory::Body;
-use crate::world::machine::{Machine, MachineDisk, Power};
+use crate::world::machine::{Connection, Machine, MachineDisk, Power};
 use crate::world::path::{file_name, file_of, folder_of};
 use crate::world::{Shared, World};
 
@@ -233,6 +233,7 @@ fn blueprint(
         controllers: machine.controllers.clone(),
         disks,
         power: Power::Off,
+        connection: Connection::Connected,
         snapshots: Vec::new(),
         current_snapshot: None,
         pool,

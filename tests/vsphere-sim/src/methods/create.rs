@@ -6,7 +6,7 @@ use crate::world::World;
 use crate::world::datastore::Entry;
 use crate::world::ids::uuid;
 use crate::world::inventory::Body;
-use crate::world::machine::{Machine, Power};
+use crate::world::machine::{Connection, Machine, Power};
 use crate::world::path::{escaped_name, file_name, file_of, folder_of};
 use crate::world::setup::default_controllers;
 
@@ -52,7 +52,10 @@ pub fn create_child(context: &Context, call: &Call) -> Answer {
 }
 
 pub fn check_name(name: &str) -> Outcome<String> {
-    if name.is_empty() || name.chars().count() > LONGEST_NAME {
+    let escapes = ["%2f", "%5c", "%25"];
+    let lower = name.to_lowercase();
+    let escaped: usize = escapes.map(|one| lower.matches(one).count()).iter().sum();
+    if name.is_empty() || name.chars().count() - 2 * escaped > LONGEST_NAME {
         return Err(
             Fault::new("InvalidName", format!("The name '{name}' is invalid.")).with("name", name),
         );
@@ -176,6 +179,7 @@ pub fn create(
         controllers: default_controllers(),
         disks: Vec::new(),
         power: Power::Off,
+        connection: Connection::Connected,
         snapshots: Vec::new(),
         current_snapshot: None,
         pool: pool.clone(),

@@ -4,7 +4,6 @@ use crate::wire::envelope::Call;
 use crate::wire::{Fault, Outcome, Ref, Value};
 use crate::world::World;
 use crate::world::ids::canonical_uuid;
-use crate::world::path::escaped_name;
 
 use super::{Answer, Context, reference_argument, text};
 
@@ -29,7 +28,8 @@ fn by_uuid(world: &World, call: &Call) -> Outcome<Vec<Ref>> {
             &machine.uuid
         };
         let placed = within.is_none_or(|datacenter| world.is_below(&node.reference, datacenter));
-        placed && canonical_uuid(uuid).as_ref() == Some(&wanted)
+        let readable = machine.connection.has_config();
+        placed && readable && canonical_uuid(uuid).as_ref() == Some(&wanted)
     });
     Ok(found.map(|(node, _)| node.reference.clone()).collect())
 }
@@ -64,8 +64,9 @@ pub fn find_child(context: &Context, call: &Call) -> Answer {
     let world = context.shared.read();
     let entity = reference_argument(&call.arguments, "entity")?;
     world.node(entity)?;
+    // As the inventory keeps names: with their escapes.
     Ok(world
-        .child(entity, &escaped_name(text(&call.arguments, "name")?))
+        .child(entity, text(&call.arguments, "name")?)
         .map(Value::from))
 }
 

@@ -10,6 +10,7 @@ use crate::world::path::folder_of;
 
 pub fn property(world: &World, target: &Ref, machine: &Machine, name: &str) -> Option<Value> {
     Some(match name {
+        "config" if !machine.connection.has_config() => return None,
         "config" => config(world, target, machine, &machine.disks).into(),
         "runtime" => runtime(machine).into(),
         "summary" => summary(world, target, machine).into(),
@@ -195,7 +196,7 @@ fn backing(world: &World, disk: &MachineDisk, file: Option<&DiskFile>) -> Object
 fn runtime(machine: &Machine) -> Object {
     object("VirtualMachineRuntimeInfo")
         .with("host", &machine.host)
-        .with("connectionState", "connected")
+        .with("connectionState", machine.connection.word())
         .with("powerState", machine.power.word())
         .with("faultToleranceState", "notConfigured")
         .with("toolsInstallerMounted", false)
@@ -210,21 +211,16 @@ fn summary(world: &World, target: &Ref, machine: &Machine) -> Object {
         .node(target)
         .map(|node| node.name.clone())
         .unwrap_or_default();
-    let config = object("VirtualMachineConfigSummary")
+    let mut config = object("VirtualMachineConfigSummary")
         .with("name", name)
         .with("template", machine.template)
         .with(
             "vmPathName",
             world.told_path(&machine.datastore, &machine.vmx),
-        )
-        .with("memorySizeMB", machine.memory_mb)
-        .with("numCpu", machine.cpus)
-        .with("numVirtualDisks", machine.disks.len() as i64)
-        .with("uuid", &machine.uuid)
-        .with("instanceUuid", &machine.instance_uuid)
-        .with("guestId", &machine.guest_id)
-        .with("annotation", &machine.annotation)
-        .with_some("managedBy", machine.managed_by.clone());
+        );
+    if machine.connection.has_config() {
+        config = described(config, machine);
+    }
     let space = |of: &dyn Fn(&DiskFile) -> u64| -> u64 {
         let files = machine
             .disks
@@ -251,6 +247,19 @@ fn summary(world: &World, target: &Ref, machine: &Machine) -> Object {
             object("VirtualMachineQuickStats").with("guestHeartbeatStatus", "gray"),
         )
         .with("overallStatus", "green")
+}
+
+/// What only a readable configuration says.
+fn described(summary: Object, machine: &Machine) -> Object {
+    summary
+        .with("memorySizeMB", machine.memory_mb)
+        .with("numCpu", machine.cpus)
+        .with("numVirtualDisks", machine.disks.len() as i64)
+        .with("uuid", &machine.uuid)
+        .with("instanceUuid", &machine.instance_uuid)
+        .with("guestId", &machine.guest_id)
+        .with("annotation", &machine.annotation)
+        .with_some("managedBy", machine.managed_by.clone())
 }
 
 fn tree(target: &Ref, machine: &Machine, snapshot: &Snapshot) -> Object {

@@ -13,7 +13,7 @@ use crate::record::Recorded;
 use crate::wire::{Fault, Outcome, Ref, reference};
 use crate::world::datastore::{Entry, Mount};
 use crate::world::inventory::Body;
-use crate::world::machine::{BackingKind, Power};
+use crate::world::machine::{BackingKind, Connection, Power};
 use crate::world::setup::as_io;
 use crate::world::{Shared, World};
 
@@ -128,6 +128,44 @@ impl Controls {
         world.machine_mut(&machine(vm)).map_err(as_io)?.power =
             if on { Power::On } else { Power::Off };
         Ok(())
+    }
+
+    /// Changes whether the server reaches a machine.
+    pub fn set_connection(&self, vm: &str, state: Connection) -> io::Result<()> {
+        let mut world = self.shared.write();
+        world.machine_mut(&machine(vm)).map_err(as_io)?.connection = state;
+        Ok(())
+    }
+
+    /// Gives a machine another name, as the inventory keeps names.
+    pub fn rename_vm(&self, vm: &str, name: &str) -> io::Result<()> {
+        let mut world = self.shared.write();
+        world.node_mut(&machine(vm)).map_err(as_io)?.name = name.to_owned();
+        Ok(())
+    }
+
+    /// Gives a machine another instance UUID.
+    pub fn set_instance_uuid(&self, vm: &str, uuid: &str) -> io::Result<()> {
+        let mut world = self.shared.write();
+        world
+            .machine_mut(&machine(vm))
+            .map_err(as_io)?
+            .instance_uuid = uuid.to_owned();
+        Ok(())
+    }
+
+    /// Moves a machine into a folder below its datacenter's machine folder, which is made where
+    /// it does not exist; names are as the inventory keeps them.
+    pub fn move_vm(&self, vm: &str, path: &[&str]) -> io::Result<()> {
+        self.shared
+            .write()
+            .place_machine(&machine(vm), path)
+            .map_err(as_io)
+    }
+
+    /// Takes a machine out of the inventory; its files stay.
+    pub fn unregister_vm(&self, vm: &str) {
+        self.shared.write().remove(&machine(vm));
     }
 
     /// Takes a snapshot; returns its moref.

@@ -5,6 +5,7 @@ use crate::wire::{Fault, Outcome, Ref};
 use super::World;
 use super::datastore::Datastore;
 use super::machine::Machine;
+use super::setup::VM_FOLDER;
 
 /// A thing with a place in the inventory.
 pub struct Node {
@@ -256,5 +257,28 @@ impl World {
             }
         }
         found
+    }
+
+    /// Moves a machine into the folder at `path` below its datacenter's machine folder.
+    pub fn place_machine(&mut self, target: &Ref, path: &[&str]) -> Outcome<()> {
+        let datacenter = self
+            .datacenter_of(target)
+            .ok_or_else(|| Fault::not_found(target))?;
+        let mut at = self.datacenter(&datacenter)?.vm_folder.clone();
+        for name in path {
+            at = match self.child(&at, name) {
+                Some(folder) => folder,
+                None => {
+                    let own = self.new_folder_ref('v');
+                    self.add_folder(&own, name, Some(&at), &VM_FOLDER);
+                    own
+                }
+            };
+        }
+        let node = self
+            .remove(target)
+            .ok_or_else(|| Fault::not_found(target))?;
+        self.insert(target.clone(), &node.name, Some(&at), node.body);
+        Ok(())
     }
 }

@@ -18,6 +18,7 @@ pub struct Machine {
     pub controllers: Vec<Controller>,
     pub disks: Vec<MachineDisk>,
     pub power: Power,
+    pub connection: Connection,
     pub snapshots: Vec<Snapshot>,
     /// The snapshot that the machine goes on from.
     pub current_snapshot: Option<Ref>,
@@ -43,6 +44,38 @@ pub enum Lock {
 pub enum Power {
     Off,
     On,
+}
+
+/// Whether the server reaches a machine, and can read its configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Connection {
+    #[default]
+    Connected,
+    /// Its host does not answer; the server shows what it knew last.
+    Disconnected,
+    /// Its host does not know it any more.
+    Orphaned,
+    /// Its files cannot be reached.
+    Inaccessible,
+    /// Its configuration cannot be understood.
+    Invalid,
+}
+
+impl Connection {
+    pub fn word(self) -> &'static str {
+        match self {
+            Connection::Connected => "connected",
+            Connection::Disconnected => "disconnected",
+            Connection::Orphaned => "orphaned",
+            Connection::Inaccessible => "inaccessible",
+            Connection::Invalid => "invalid",
+        }
+    }
+
+    /// Whether the server has a configuration to show.
+    pub fn has_config(self) -> bool {
+        matches!(self, Connection::Connected | Connection::Disconnected)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -201,6 +234,12 @@ pub fn descriptor_adapter(controller_kind: &str) -> &'static str {
 impl World {
     /// Refuses to touch a machine that a task or a lease has locked, unless it is the one given.
     pub fn check_machine_free(&self, target: &Ref, own: Option<&Ref>) -> Outcome<()> {
+        if self.machine(target)?.connection != Connection::Connected {
+            return Err(Fault::new(
+                "InvalidState",
+                "The operation is not allowed in the current state.",
+            ));
+        }
         match &self.machine(target)?.lock {
             Some(Lock::Task(task)) if own != Some(task) => Err(Fault::new(
                 "TaskInProgress",

@@ -12,14 +12,14 @@ use super::datastore::{Datastore, DiskFile, Entry, Mount};
 use super::ids::uuid;
 use super::inventory::{Body, Compute, Datacenter, Folder, Host, Pool};
 use super::machine::{
-    BackingKind, Controller, Machine, MachineDisk, Power, controller_kind, descriptor_adapter,
-    first_disk_key, first_key,
+    BackingKind, Connection, Controller, Machine, MachineDisk, Power, controller_kind,
+    descriptor_adapter, first_disk_key, first_key,
 };
 use super::names::Names;
 use super::path::{escaped_name, file_name};
 use super::{DataHost, World};
 
-const VM_FOLDER: [&str; 3] = ["Folder", "VirtualMachine", "VirtualApp"];
+pub(super) const VM_FOLDER: [&str; 3] = ["Folder", "VirtualMachine", "VirtualApp"];
 
 impl World {
     pub fn new(
@@ -46,7 +46,7 @@ impl World {
         world
     }
 
-    fn add_folder(
+    pub(super) fn add_folder(
         &mut self,
         own: &Ref,
         name: &str,
@@ -323,6 +323,7 @@ impl World {
             controllers: default_controllers(),
             disks: Vec::new(),
             power: Power::Off,
+            connection: Connection::Connected,
             snapshots: Vec::new(),
             current_snapshot: None,
             pool,
