@@ -533,10 +533,16 @@ typedef struct vmdk_pair {
 } vmdk_pair;
 
 /// A virtual disk owned by a storage agent, and the virtual machine that holds it: its backing.
-/// The backing is looked for by moref, then by id (as instance UUID), then by exact name; at least
-/// one of the three is needed. Everything from size_bytes on is for a backing that has to be made
-/// or a disk that has to be restored. Each part of the placement is a name or a managed object
-/// reference.
+/// The backing is known by moref, id and name; at least one of the three is needed, and everything
+/// that is given must agree with the virtual machine that is found, else the operation fails as
+/// VMDK_STATUS_INVALID_ARGUMENT before anything changes. An id agrees with the instance UUID or with
+/// the extraConfig key "cinder.volume.id". datacenter and folder, where given, bound the search: a
+/// machine elsewhere is not the backing. A machine that is or may be the backing and is disconnected,
+/// orphaned, inaccessible or invalid is VMDK_STATUS_INVALID_STATE.
+///
+/// Everything from size_bytes on is for a backing that has to be made or a disk that has to be
+/// restored. Each part of the placement but folder is a name or a managed object reference. Names
+/// are plain: the escapes of the inventory ("%2f") are the library's concern.
 typedef struct vmdk_volume {
     /// sizeof(vmdk_volume).
     size_t struct_size;
@@ -570,7 +576,8 @@ typedef struct vmdk_volume {
     /// The datastore; NULL = an accessible one with room.
     const char *datastore;
     /// The path below the datacenter's VM folder ("volumes/gold"), created where it does not exist;
-    /// NULL = the VM folder.
+    /// NULL = the VM folder, or wherever the backing is. Within one name of the path, "%2f" is a
+    /// slash, "%5c" a backslash and "%25" a percent sign.
     const char *folder;
 } vmdk_volume;
 
@@ -680,6 +687,11 @@ typedef struct vmdk_backup_options {
     /// What the service keeps: VMDK_FORMAT_...; 0 = the stream. A raw disk is decoded on its way to
     /// the service and encoded on its way back.
     vmdk_format format;
+    /// Not 0: a volume that has no backing is VMDK_STATUS_NOT_FOUND, instead of being given an empty
+    /// one.
+    uint32_t existing_only;
+    /// 0.
+    uint32_t reserved;
 } vmdk_backup_options;
 
 /// How a backup is restored.
@@ -706,6 +718,13 @@ typedef struct vmdk_restore_options {
     vmdk_check_level check_level;
     /// As in vmdk_backup_options; what the backup was made as.
     vmdk_format format;
+    /// Not 0: the disk of a volume that is not the one that was backed up may be replaced, too. Else
+    /// that is VMDK_STATUS_INVALID_ARGUMENT. Which volume was backed up is told by the recorded ids,
+    /// or by the recorded name where there are none. A volume that the restore makes needs no
+    /// permission.
+    uint32_t allow_other_volume;
+    /// 0.
+    uint32_t reserved;
 } vmdk_restore_options;
 
 /// As the service wants it: by file where it has backup_file or restore_file, else streamed.

@@ -62,7 +62,9 @@ named!(AdapterType {
 
 /// A virtual disk owned by a storage agent, and the backing that holds it.
 ///
-/// The backing is looked for by `moref`, then by `id` (as instance UUID), then by exact `name`.
+/// Everything given of `moref`, `id` and `name` must agree with the virtual machine that is found: an
+/// id with its instance UUID or with the key `cinder.volume.id` of its extra configuration. The
+/// placement's datacenter and folder, where given, bound the search.
 #[derive(Clone, Debug, Default)]
 pub struct Volume {
     /// The backing's name in the inventory.
@@ -98,7 +100,8 @@ pub struct Placement {
     pub resource_pool: Option<String>,
     /// The datastore; default: an accessible one with room, the one most hosts mount, then the emptiest.
     pub datastore: Option<String>,
-    /// The path below the datacenter's VM folder, created where it does not exist; default: the VM folder.
+    /// The path below the datacenter's VM folder, created where it does not exist; default: the VM
+    /// folder. Within one name of the path, `%2f`, `%5c` and `%25` are `/`, `\` and `%`.
     pub folder: Option<String>,
 }
 

@@ -15,7 +15,7 @@ use vmdk_backup::vsphere::cleanup::Cleanup;
 use vmdk_backup::vsphere::device::Disk;
 use vmdk_backup::vsphere::lease::{Granted, Lease};
 use vmdk_backup::vsphere::session::SessionOptions;
-use vmdk_backup::vsphere::{Session, backing, machine, nfc};
+use vmdk_backup::vsphere::{Session, find, machine, nfc};
 
 use super::{Outcome, measured};
 
@@ -49,7 +49,7 @@ fn open(volume: &str) -> Outcome<Site> {
     let runtime = Runtime::new()?;
     let opened = runtime.run(&mut || Ok(()), async move {
         let session = Session::connect(options).await?;
-        let found = backing::find(session.clone(), volume).await?;
+        let found = find::find(session.clone(), volume).await?;
         let backing = found.ok_or_else(|| {
             vmdk_backup::error::Error::new(Kind::NotFound, "there is no such volume")
         })?;

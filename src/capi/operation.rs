@@ -9,7 +9,7 @@ use super::service::{format_of, vmdk_format, vmdk_service};
 use super::sized::{self, Growing, Output};
 use super::status::vmdk_status;
 use super::summary::vmdk_summary;
-use super::text::{self, LONGEST_NAME, LONGEST_PATH, unknown};
+use super::text::{self, LONGEST_NAME, LONGEST_PATH, flag, invalid, unknown};
 use super::volume::{self, vmdk_volume};
 use crate::client::Client;
 use crate::error::{Error, Kind, Result};
@@ -90,6 +90,11 @@ pub struct vmdk_backup_options {
     /// What the service keeps: VMDK_FORMAT_...; 0 = the stream. A raw disk is decoded on its way to
     /// the service and encoded on its way back.
     pub format: vmdk_format,
+    /// Not 0: a volume that has no backing is VMDK_STATUS_NOT_FOUND, instead of being given an empty
+    /// one.
+    pub existing_only: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 // SAFETY: pointers, pairs of four-byte integers, and a function that may be NULL.
@@ -123,6 +128,13 @@ pub struct vmdk_restore_options {
     pub check_level: vmdk_check_level,
     /// As in vmdk_backup_options; what the backup was made as.
     pub format: vmdk_format,
+    /// Not 0: the disk of a volume that is not the one that was backed up may be replaced, too. Else
+    /// that is VMDK_STATUS_INVALID_ARGUMENT. Which volume was backed up is told by the recorded ids,
+    /// or by the recorded name where there are none. A volume that the restore makes needs no
+    /// permission.
+    pub allow_other_volume: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 // SAFETY: as vmdk_backup_options.
@@ -155,8 +167,12 @@ pub unsafe extern "C" fn vmdk_backup_volume(
             options,
             summary_out,
             error_out,
-            |client, service, volume, backup_id, common| {
-                let options = BackupOptions { backup_id, common };
+            |client, service, volume, (backup_id, existing_only, common)| {
+                let options = BackupOptions {
+                    backup_id,
+                    existing_only,
+                    common,
+                };
                 ops::backup_volume(client, service, volume, options)
             },
         )
@@ -191,8 +207,12 @@ pub unsafe extern "C" fn vmdk_restore_backup(
             options,
             summary_out,
             error_out,
-            |client, service, volume, backup_id, common| {
-                let options = RestoreOptions { backup_id, common };
+            |client, service, volume, (backup_id, allow_other_volume, common)| {
+                let options = RestoreOptions {
+                    backup_id,
+                    allow_other_volume,
+                    common,
+                };
                 ops::restore_backup(client, service, volume, options)
             },
         )
@@ -208,7 +228,7 @@ unsafe fn run<O: Asking>(
     options: *const O,
     summary_out: *mut vmdk_summary,
     error_out: Option<&mut MaybeUninit<*mut vmdk_error>>,
-    operation: impl FnOnce(&Client, &dyn BackupService, &Volume, String, Common<'_>) -> Result<Summary>,
+    operation: impl FnOnce(&Client, &dyn BackupService, &Volume, Converted<'_>) -> Result<Summary>,
 ) -> vmdk_status {
     guard_apart(error_out, || {
         let client = handle::borrow(client, "client")?;
@@ -221,15 +241,10 @@ unsafe fn run<O: Asking>(
             (volume::read(volume)?, options.request(), summary)
         };
         // SAFETY: the same.
-        let (backup_id, common) = unsafe { request.convert(&returned) }?;
-        let done = operation(
-            client.client()?,
-            service.service(),
-            &volume,
-            backup_id,
-            common,
-        )
-        .map_err(|error| with_progress_value(error, returned.get()))?;
+        let converted = unsafe { request.convert(&returned) }?;
+        let (client, service) = (client.client()?, service.service());
+        let done = operation(client, service, &volume, converted)
+            .map_err(|error| with_progress_value(error, returned.get()))?;
         summary.write(&done.into());
         Ok(())
     })
@@ -247,7 +262,13 @@ struct Request {
     deadline_ms: u64,
     check_level: vmdk_check_level,
     format: vmdk_format,
+    /// The permission that only one of the two knows.
+    own_flag: u32,
+    reserved: u32,
 }
+
+/// The backup's id, the permission, and what both have in common.
+type Converted<'a> = (String, bool, Common<'a>);
 
 /// Options that make a request.
 trait Asking: Growing {
@@ -255,7 +276,7 @@ trait Asking: Growing {
 }
 
 macro_rules! asking {
-    ($($options:ident),*) => {$(
+    ($($options:ident: $own_flag:ident),*) => {$(
         impl Asking for $options {
             fn request(self) -> Request {
                 let $options {
@@ -270,6 +291,8 @@ macro_rules! asking {
                     deadline_ms,
                     check_level,
                     format,
+                    $own_flag: own_flag,
+                    reserved,
                 } = self;
                 Request {
                     backup_id,
@@ -282,20 +305,28 @@ macro_rules! asking {
                     deadline_ms,
                     check_level,
                     format,
+                    own_flag,
+                    reserved,
                 }
             }
         }
     )*};
 }
 
-asking!(vmdk_backup_options, vmdk_restore_options);
+asking!(
+    vmdk_backup_options: existing_only,
+    vmdk_restore_options: allow_other_volume
+);
 
 impl Request {
     /// The backup's id and the options; what the progress callback returns is kept in `returned`.
     ///
     /// # Safety
     /// Strings, function and switch are valid during the call of the operation.
-    unsafe fn convert(self, returned: &Cell<i32>) -> Result<(String, Common<'_>)> {
+    unsafe fn convert(self, returned: &Cell<i32>) -> Result<Converted<'_>> {
+        if self.reserved != 0 {
+            return Err(invalid("reserved is not 0"));
+        }
         // SAFETY: the caller's promise is the one each of these asks for.
         let (backup_id, temp_dir) = unsafe {
             (
@@ -319,7 +350,7 @@ impl Request {
             cancel: cancel::switch(self.cancel)?,
             deadline: (self.deadline_ms != 0).then(|| Duration::from_millis(self.deadline_ms)),
         };
-        Ok((backup_id, common))
+        Ok((backup_id, flag(self.own_flag), common))
     }
 }
 

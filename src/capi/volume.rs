@@ -45,10 +45,16 @@ pub struct vmdk_pair {
 }
 
 /// A virtual disk owned by a storage agent, and the virtual machine that holds it: its backing.
-/// The backing is looked for by moref, then by id (as instance UUID), then by exact name; at least
-/// one of the three is needed. Everything from size_bytes on is for a backing that has to be made
-/// or a disk that has to be restored. Each part of the placement is a name or a managed object
-/// reference.
+/// The backing is known by moref, id and name; at least one of the three is needed, and everything
+/// that is given must agree with the virtual machine that is found, else the operation fails as
+/// VMDK_STATUS_INVALID_ARGUMENT before anything changes. An id agrees with the instance UUID or with
+/// the extraConfig key "cinder.volume.id". datacenter and folder, where given, bound the search: a
+/// machine elsewhere is not the backing. A machine that is or may be the backing and is disconnected,
+/// orphaned, inaccessible or invalid is VMDK_STATUS_INVALID_STATE.
+///
+/// Everything from size_bytes on is for a backing that has to be made or a disk that has to be
+/// restored. Each part of the placement but folder is a name or a managed object reference. Names
+/// are plain: the escapes of the inventory ("%2f") are the library's concern.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct vmdk_volume {
@@ -84,7 +90,8 @@ pub struct vmdk_volume {
     /// The datastore; NULL = an accessible one with room.
     pub datastore: *const c_char,
     /// The path below the datacenter's VM folder ("volumes/gold"), created where it does not exist;
-    /// NULL = the VM folder.
+    /// NULL = the VM folder, or wherever the backing is. Within one name of the path, "%2f" is a
+    /// slash, "%5c" a backslash and "%25" a percent sign.
     pub folder: *const c_char,
 }
 

@@ -13,10 +13,10 @@ use crate::service::{BackupRequest, BackupService, BackupWriter, Format, Staging
 use crate::slab::{SLABS, SlabPool};
 use crate::vmdk::{Facts, Level};
 use crate::volume::Volume;
-use crate::vsphere::backing::{self, Backing};
+use crate::vsphere::backing::Backing;
 use crate::vsphere::device::Disk;
 use crate::vsphere::machine::{self};
-use crate::vsphere::{Moref, tag};
+use crate::vsphere::{Moref, find, tag};
 use bytes::Bytes;
 use std::io::Read;
 
@@ -25,6 +25,8 @@ use std::io::Read;
 pub struct BackupOptions<'a> {
     /// The caller's name of the backup: 1 to 255 bytes of letters, digits, `.`, `_` and `-`.
     pub backup_id: String,
+    /// Fails with [`Kind::NotFound`] where the volume has no backing, instead of making an empty one.
+    pub existing_only: bool,
     /// What every operation has.
     pub common: Common<'a>,
 }
@@ -53,6 +55,7 @@ pub fn backup_volume(
         service,
         volume,
         backup_id: options.backup_id,
+        existing_only: options.existing_only,
         staging,
         format: common.format,
         temp_dir: common.temp_dir,
@@ -83,6 +86,7 @@ pub(super) struct Backup<'a> {
     service: &'a dyn BackupService,
     pub(super) volume: &'a Volume,
     backup_id: String,
+    pub(super) existing_only: bool,
     staging: Staging,
     format: Format,
     temp_dir: Option<std::path::PathBuf>,
@@ -97,7 +101,7 @@ impl<'a> Backup<'a> {
         self.summary.operation = op.id().to_owned();
         op.enter(Phase::Prepare, 0)?;
         let session = op.session().clone();
-        match op.run(backing::find(session, self.volume.clone()))? {
+        match op.run(find::find(session, self.volume.clone()))? {
             Some(backing) => {
                 backing.require_powered_off()?;
                 let disk = Disk::choose(backing.disks.clone(), self.volume.disk_key)?;
@@ -110,6 +114,7 @@ impl<'a> Backup<'a> {
                 self.export(op, &backing, &disk, writer)
             }
             None => {
+                self.require_creatable()?;
                 let writer = self.begin(self.volume.size_bytes)?;
                 let backing = self.create_backing(op)?;
                 let disk = Disk::choose(backing.disks.clone(), None)?;
@@ -146,6 +151,7 @@ impl<'a> Backup<'a> {
         };
         let mut pauses = op.pauses();
         let mut held = Held::Nothing;
+        let told = self.summary.notices.len();
         let (facts, temporary) = loop {
             if matches!(held, Held::Other) {
                 // The service holds what cannot be completed: it gets to forget it first.
@@ -176,7 +182,7 @@ impl<'a> Backup<'a> {
             };
             match attempt {
                 Err(error) if error.is_retryable() => {
-                    self.summary.notices.clear();
+                    self.summary.notices.truncate(told);
                     op.again(&mut pauses, error)?;
                 }
                 done => break done?,
@@ -295,12 +301,8 @@ impl<'a> Backup<'a> {
                 storage_profile: self.volume.storage_profile.clone(),
                 disk_uuid: disk.uuid.clone(),
                 disk_mode: Some(disk.mode.clone()),
-                extra_config: backing
-                    .extra_config
-                    .iter()
-                    .filter(|(key, _)| !tag::ALL.contains(&key.as_str()))
-                    .cloned()
-                    .collect(),
+                instance_uuid: backing.instance_uuid.clone(),
+                cinder_id: backing.cinder_id().map(str::to_owned),
             },
             stream: StreamRecord::of(facts, self.format),
             source: SourceRecord {

@@ -8,19 +8,31 @@ use crate::volume::{AdapterType, DiskType};
 use crate::vsphere::backing::{self, Backing};
 use crate::vsphere::datastore::Room;
 use crate::vsphere::machine::{self, NewMachine};
-use crate::vsphere::{Moref, placement, tag};
+use crate::vsphere::placement::Site;
+use crate::vsphere::{Moref, find, placement, suspect, tag};
 
 impl Backup<'_> {
+    /// Refuses a volume whose backing is not to be, or cannot be, created.
+    pub(super) fn require_creatable(&self) -> Result<()> {
+        let volume = self.volume;
+        let is_known = volume.moref.is_some() || volume.name.is_empty() || volume.size_bytes == 0;
+        if !is_known && !self.existing_only {
+            return Ok(());
+        }
+        let error = Error::new(
+            Kind::NotFound,
+            format!("volume {} has no backing", volume.label()),
+        );
+        Err(if self.existing_only {
+            error.remedy("existing_only forbids to create one")
+        } else {
+            error.remedy("give its name and size to have one created")
+        })
+    }
+
     /// The backing a volume gets when it is first needed: an empty disk.
     pub(super) fn create_backing(&mut self, op: &mut Operation<'_>) -> Result<Backing> {
         let volume = self.volume;
-        if volume.moref.is_some() || volume.name.is_empty() || volume.size_bytes == 0 {
-            return Err(Error::new(
-                Kind::NotFound,
-                format!("volume {} has no backing", volume.label()),
-            )
-            .remedy("give its name and size to have one created"));
-        }
         op.enter(Phase::Create, 0)?;
         let disk_type = volume.disk_type.unwrap_or(DiskType::Thin);
         let needed = match disk_type {
@@ -36,6 +48,7 @@ impl Backup<'_> {
                 capacity: volume.size_bytes,
             },
         ))?;
+        self.require_no_files(op, &site)?;
         let site = op.settle(placement::furnish(session.clone(), site))?;
         let new = NewMachine {
             name: volume.name.clone(),
@@ -53,15 +66,18 @@ impl Backup<'_> {
         self.undo.note(op, made)?;
         let create = || machine::create(session.clone(), new.clone(), site.clone());
         let moref = op.ensure(create, |session, _| {
-            let (find, id) = (backing::find(session, volume.clone()), op_id.clone());
+            let (name, id) = (volume.name.clone(), op_id.clone());
             async move {
-                let found = find.await?;
-                let ours = found.filter(|vm| vm.extra(tag::OPERATION) == Some(&id));
+                let ours = find::made_by(session, name, None, id).await?;
                 Ok(ours.map(|vm| vm.moref))
             }
         })?;
         self.undo.know(op, &moref)?;
         self.summary.backing_created = true;
+        self.summary.notices.push(format!(
+            "volume {} had no backing: {moref} was created, and the backup holds nothing but zeros",
+            volume.label()
+        ));
         let finish = {
             let (moref, id) = (moref.clone(), volume.id.clone());
             async move {
@@ -77,6 +93,39 @@ impl Backup<'_> {
             }
         };
         op.settle(finish)
+    }
+
+    /// Refuses to create a backing whose files may lie on the datastore already, in a folder of its
+    /// name: of a machine that is in no inventory any more.
+    fn require_no_files(&mut self, op: &mut Operation<'_>, site: &Site) -> Result<()> {
+        let folder = format!(
+            "[{}] {}",
+            site.datastore_name,
+            suspect::file_name(&self.volume.name)
+        );
+        let session = op.session().clone();
+        let datastore = site.datastore.clone();
+        let unowned = suspect::unowned_files(session, datastore, folder.clone());
+        match op.run(unowned) {
+            Ok(files) if files.is_empty() => Ok(()),
+            Ok(files) => Err(Error::new(
+                Kind::InvalidState,
+                format!(
+                    "folder {folder} has files of a machine that is not registered, which may be \
+                     the backing of volume {}: {}",
+                    self.volume.label(),
+                    files.join(", ")
+                ),
+            )
+            .remedy("register that machine, move its files away, or delete them")),
+            Err(error) if matches!(error.kind(), Kind::Auth | Kind::Unsupported) => {
+                self.summary.notices.push(format!(
+                    "whether {folder} has the files of an older backing could not be checked: {error}"
+                ));
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes the tag off a backing: it is not removed any more, whatever becomes of an operation.

@@ -5,7 +5,6 @@ use crate::service::Format;
 use crate::transport::tls::unhex;
 use crate::vmdk::Facts;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
 use std::time::SystemTime;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
@@ -62,9 +61,13 @@ pub struct VolumeRecord {
     /// The disk's mode.
     #[serde(default)]
     pub disk_mode: Option<String>,
-    /// The backing's extra configuration.
+    /// The backing's instance UUID.
     #[serde(default)]
-    pub extra_config: BTreeMap<String, String>,
+    pub instance_uuid: Option<String>,
+    /// The id that OpenStack's volume service noted in the backing's extra configuration. Nothing
+    /// else of that is recorded: a restore uses nothing else, and there may be secrets in it.
+    #[serde(default)]
+    pub cinder_id: Option<String>,
 }
 
 /// The stream, as it was proven.
@@ -277,19 +280,6 @@ impl Metadata {
     }
 }
 
-/// The pairs of a recorded extra configuration that an agent put there: a key of its own family.
-///
-/// Everything else is the server's own account of virtual hardware and host (`scsi0:0.redo`,
-/// `sched.cpu.latencySensitivity`, `nvram`), which a new virtual machine gets of its own.
-pub fn agent_config(recorded: &BTreeMap<String, String>) -> Vec<(String, String)> {
-    const AGENT_FAMILIES: [&str; 2] = ["cinder.", "guestinfo."];
-    recorded
-        .iter()
-        .filter(|(key, _)| AGENT_FAMILIES.iter().any(|family| key.starts_with(family)))
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect()
-}
-
 /// Now, in RFC 3339 and UTC.
 pub fn now() -> String {
     // Only a year beyond 9999 has no RFC 3339 form.
@@ -321,7 +311,8 @@ mod tests {
                 storage_profile: None,
                 disk_uuid: None,
                 disk_mode: None,
-                extra_config: BTreeMap::from([("k".into(), "v".into())]),
+                instance_uuid: Some("i".into()),
+                cinder_id: None,
             },
             stream: StreamRecord {
                 format: "streamOptimized".into(),

@@ -4,6 +4,7 @@ mod create;
 mod disk_file;
 mod export;
 mod finish;
+mod identity;
 mod import;
 mod journal;
 mod operation;

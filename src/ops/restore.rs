@@ -1,9 +1,10 @@
 //! A backup comes back: as a new backing, or into the existing one in place of its disk.
 
+use super::identity;
 use super::import::{Imported, Incoming, enough};
 use super::metadata::{Metadata, StreamRecord, require_format};
 use super::operation::Operation;
-use super::plan::agree;
+use super::plan::{Existing, agree};
 use super::source::Source;
 use super::undo::Undo;
 use super::watch::Watch;
@@ -14,13 +15,17 @@ use crate::service::{BackupReader, BackupService, Format, Staging};
 use crate::vmdk::Level;
 use crate::volume::Volume;
 use crate::vsphere::device::same_uuid;
-use crate::vsphere::{backing, machine, placement, tag};
+use crate::vsphere::{backing, find, machine, placement, tag};
 
 /// How a backup is restored.
 #[derive(Default)]
 pub struct RestoreOptions<'a> {
     /// The name the backup was made under.
     pub backup_id: String,
+    /// Restores also into a volume that is not the one that was backed up, as far as the recorded
+    /// ids say (or, where there are none, the recorded name): its contents are lost. A volume that
+    /// is made by the restore needs no permission.
+    pub allow_other_volume: bool,
     /// What every operation has.
     pub common: Common<'a>,
 }
@@ -50,6 +55,7 @@ pub fn restore_backup(
         service,
         volume,
         backup_id: options.backup_id,
+        allow_other_volume: options.allow_other_volume,
         staging,
         format: common.format,
         temp_dir: common.temp_dir,
@@ -85,6 +91,7 @@ pub(super) struct Restore<'a> {
     pub(super) service: &'a dyn BackupService,
     pub(super) volume: &'a Volume,
     pub(super) backup_id: String,
+    allow_other_volume: bool,
     staging: Staging,
     format: Format,
     temp_dir: Option<std::path::PathBuf>,
@@ -100,7 +107,7 @@ impl<'a> Restore<'a> {
     fn run(&mut self, op: &mut Operation<'_>) -> Result<()> {
         self.summary.operation = op.id().to_owned();
         op.enter(Phase::Prepare, 0)?;
-        let found = op.run(backing::find(op.session().clone(), self.volume.clone()))?;
+        let found = op.run(find::find(op.session().clone(), self.volume.clone()))?;
         let existing = found.map(|backing| self.replaceable(backing)).transpose()?;
         if existing.is_none() && self.volume.name.is_empty() {
             return Err(Error::new(
@@ -121,7 +128,10 @@ impl<'a> Restore<'a> {
                 .push("the backup has no metadata: only its stream itself was proven".into());
         }
         match (&metadata, reader.format()) {
-            (Some(metadata), _) => metadata.stream.require_format(self.format)?,
+            (Some(metadata), _) => {
+                metadata.stream.require_format(self.format)?;
+                self.check_identity(op, metadata, existing.as_ref())?;
+            }
             (None, Some(kept)) => require_format(kept, self.format)?,
             (None, None) => {}
         }
@@ -141,6 +151,25 @@ impl<'a> Restore<'a> {
         match existing {
             Some(existing) => self.replace(op, existing, imported),
             None => self.adopt(op, imported, metadata.as_ref()),
+        }
+    }
+
+    /// Refuses to replace the disk of another volume than the recorded one, and to make a second
+    /// backing beside a recorded one that the server has lost sight of.
+    fn check_identity(
+        &self,
+        op: &mut Operation<'_>,
+        metadata: &Metadata,
+        existing: Option<&Existing>,
+    ) -> Result<()> {
+        match existing {
+            Some(_) if self.allow_other_volume => Ok(()),
+            Some(existing) => identity::require_same(&metadata.volume, &existing.backing),
+            None if identity::is_asked_for(self.volume, &metadata.volume) => {
+                let session = op.session().clone();
+                op.run(identity::require_absent(session, metadata.source.clone()))
+            }
+            None => Ok(()),
         }
     }
 
@@ -207,10 +236,7 @@ impl<'a> Restore<'a> {
             .iter()
             .map(|key| ((*key).to_owned(), String::new()))
             .collect();
-        extra_config.extend(match (&*volume.extra_config, metadata) {
-            ([], Some(metadata)) => super::metadata::agent_config(&metadata.volume.extra_config),
-            (given, _) => given.to_vec(),
-        });
+        extra_config.extend(identity::extra_config(volume, metadata));
         let changes = machine::Changes {
             name: Some(volume.name.clone()),
             instance_uuid: volume.id.clone(),

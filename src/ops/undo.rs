@@ -3,9 +3,8 @@
 use super::operation::Operation;
 use crate::error::{Error, Kind, Result};
 use crate::log::Level;
-use crate::volume::Volume;
 use crate::vsphere::backing::{self, Backing};
-use crate::vsphere::{Moref, Session, file_manager, machine, tag, virtual_disk};
+use crate::vsphere::{Moref, Session, file_manager, find, machine, tag, virtual_disk};
 use serde::{Deserialize, Serialize};
 
 /// Something that this operation made.
@@ -198,18 +197,9 @@ pub(super) async fn remove_vm(
     id: String,
     kept: Vec<String>,
 ) -> Result<bool> {
-    let wanted = Volume {
-        name,
-        moref: moref.map(|moref| moref.value),
-        ..Volume::default()
-    };
-    let vm = match backing::find(session.clone(), wanted).await {
-        Ok(Some(vm)) => vm,
-        Ok(None) => return Ok(false),
-        Err(error) if error.kind() == Kind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    if vm.extra(tag::OPERATION) != Some(&id) || vm.extra(tag::REPLACED).is_some() {
+    let found = find::made_by(session.clone(), name, moref, id.clone()).await?;
+    let Some(vm) = found else { return Ok(false) };
+    if vm.extra(tag::REPLACED).is_some() {
         return Err(Error::new(
             Kind::InvalidState,
             format!("{} is no temporary machine of operation {id}", vm.moref),

@@ -1,14 +1,12 @@
-//! The backing of a volume: found, and described.
+//! The backing of a volume, described.
 
 use super::device::{self, Disk};
 use super::virtual_disk::folder_of;
 use super::{Moref, Session, property};
 use crate::error::{Context, Error, Kind, Result};
-use crate::transport::soap::Element;
-use crate::volume::Volume;
 
 /// The key under which OpenStack's volume service notes a volume's id.
-const CINDER_VOLUME_ID: &str = "cinder.volume.id";
+pub const CINDER_VOLUME_ID: &str = "cinder.volume.id";
 
 /// A virtual machine that holds a volume.
 #[derive(Clone, Debug)]
@@ -19,6 +17,9 @@ pub struct Backing {
     pub change_version: Option<String>,
     /// Its name, unescaped.
     pub name: String,
+    /// `connected`, or why the server cannot vouch for it: `disconnected`, `orphaned`,
+    /// `inaccessible` or `invalid`, which is also the word for one without a configuration.
+    pub connection_state: String,
     /// What the volume's id is kept as.
     pub instance_uuid: Option<String>,
     /// `poweredOff`, `poweredOn` or `suspended`.
@@ -43,7 +44,7 @@ pub struct Backing {
     pub vmx: Option<String>,
 }
 
-const DESCRIPTION: [&str; 13] = [
+const DESCRIPTION: [&str; 14] = [
     "name",
     "config.changeVersion",
     "config.instanceUuid",
@@ -51,6 +52,7 @@ const DESCRIPTION: [&str; 13] = [
     "config.hardware.device",
     "config.extraConfig",
     "config.files.vmPathName",
+    "runtime.connectionState",
     "runtime.powerState",
     "runtime.host",
     "snapshot",
@@ -58,118 +60,6 @@ const DESCRIPTION: [&str; 13] = [
     "resourcePool",
     "summary.storage.committed",
 ];
-
-/// The backing of `volume`, looked for by moref, then by id, then by exact name.
-///
-/// # Errors
-/// [`Kind::NotFound`] for a moref that is none; [`Kind::InvalidArgument`] for an ambiguous name.
-pub async fn find(session: Session, volume: Volume) -> Result<Option<Backing>> {
-    let found = match (&volume.moref, &volume.id) {
-        (Some(moref), _) => Some(Moref::new("VirtualMachine", moref)),
-        (None, Some(id)) => match by_instance_uuid(&session, id).await? {
-            Some(moref) => Some(moref),
-            None => by_name(&session, &volume).await?,
-        },
-        (None, None) => by_name(&session, &volume).await?,
-    };
-    match found {
-        Some(moref) => Ok(Some(describe(session, moref).await?)),
-        None => Ok(None),
-    }
-}
-
-async fn by_instance_uuid(session: &Session, id: &str) -> Result<Option<Moref>> {
-    let Some(index) = session.content().search_index.clone() else {
-        return Ok(None);
-    };
-    let answer = session
-        .call_idempotent(
-            &index,
-            "FindAllByUuid",
-            vec![
-                Element::new("uuid").text(id),
-                Element::new("vmSearch").text(true),
-                Element::new("instanceUuid").text(true),
-            ],
-        )
-        .await
-        .with_context(|| format!("look up instance UUID {id}"))?;
-    let found: Vec<Moref> = answer
-        .children_named("returnval")
-        .filter_map(Moref::from_node)
-        .collect();
-    one(found, || format!("instance UUID {id}"))
-}
-
-async fn by_name(session: &Session, volume: &Volume) -> Result<Option<Moref>> {
-    if volume.name.is_empty() {
-        return Ok(None);
-    }
-    let cinder_id = format!("config.extraConfig[\"{CINDER_VOLUME_ID}\"]");
-    let all = property::below(
-        session,
-        &session.content().root_folder,
-        "VirtualMachine",
-        &["name"],
-    )
-    .await
-    .context("list the virtual machines")?;
-    let named: Vec<Moref> = all
-        .into_iter()
-        .filter(|(_, vm)| vm.text("name").map(unescape).as_deref() == Some(&*volume.name))
-        .map(|(moref, _)| moref)
-        .collect();
-    let mut found = Vec::new();
-    for moref in named {
-        let vm = property::read(session, &moref, &[&cinder_id]).await?;
-        // Another volume's backing that happens to bear the name is not this volume's.
-        let noted = vm
-            .get(&cinder_id)
-            .and_then(|option| option.text_at("value"));
-        match (&volume.id, noted) {
-            (Some(id), Some(other)) if !id.eq_ignore_ascii_case(other) => {}
-            _ => found.push(moref),
-        }
-    }
-    one(found, || format!("name {:?}", volume.name))
-}
-
-fn one(mut found: Vec<Moref>, what: impl Fn() -> String) -> Result<Option<Moref>> {
-    if found.len() > 1 {
-        let morefs: Vec<&str> = found.iter().map(|m| m.value.as_str()).collect();
-        return Err(Error::new(
-            Kind::InvalidArgument,
-            format!(
-                "{} virtual machines have {}: {}",
-                found.len(),
-                what(),
-                morefs.join(", ")
-            ),
-        )
-        .remedy("name the backing by its moref"));
-    }
-    Ok(found.pop())
-}
-
-/// Inventory names come with `%`, `/` and `\` escaped.
-fn unescape(name: &str) -> String {
-    let mut plain = String::with_capacity(name.len());
-    let mut rest = name;
-    while let Some(at) = rest.find('%') {
-        let (before, escape) = rest.split_at(at);
-        plain.push_str(before);
-        let known = match escape.get(1..3).map(str::to_ascii_lowercase).as_deref() {
-            Some("2f") => Some('/'),
-            Some("5c") => Some('\\'),
-            Some("25") => Some('%'),
-            _ => None,
-        };
-        plain.push(known.unwrap_or('%'));
-        rest = &escape[if known.is_some() { 3 } else { 1 }..];
-    }
-    plain.push_str(rest);
-    plain
-}
 
 /// Reads what the library needs to know of a virtual machine.
 ///
@@ -196,8 +86,12 @@ pub async fn describe(session: Session, moref: Moref) -> Result<Backing> {
             below.extend(snapshot.children_named("childSnapshotList"));
         }
     }
+    // The server has a configuration to show, or none of it.
+    let readable = vm.get("config.template").is_some();
+    let connection_state = vm.text("runtime.connectionState").unwrap_or(CONNECTED);
     Ok(Backing {
-        name: vm.text("name").map(unescape).unwrap_or_default(),
+        connection_state: known_state(connection_state, readable).to_owned(),
+        name: vm.name(),
         change_version: vm.text("config.changeVersion").map(str::to_owned),
         instance_uuid: vm.text("config.instanceUuid").map(str::to_owned),
         power_state: vm
@@ -220,7 +114,45 @@ pub async fn describe(session: Session, moref: Moref) -> Result<Backing> {
     })
 }
 
+/// The state of a virtual machine that the server reaches.
+pub(super) const CONNECTED: &str = "connected";
+
+/// A machine without a configuration is not as it should be, whatever the server says.
+pub(super) fn known_state(state: &str, has_config: bool) -> &str {
+    match state {
+        CONNECTED if !has_config => "invalid",
+        state => state,
+    }
+}
+
+/// Refuses a machine of which the server knows too little: neither its disk nor whether it is the
+/// volume's can be relied on.
+pub(super) fn require_connected(moref: &Moref, name: &str, state: &str) -> Result<()> {
+    if state == CONNECTED {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::InvalidState,
+        format!("virtual machine {name:?} ({moref}) is {state}, and may be the volume's backing"),
+    )
+    .with_object(&moref.value)
+    .remedy("reconnect its host, register it anew, or remove it from the inventory"))
+}
+
 impl Backing {
+    /// Refuses a virtual machine that the server does not reach or cannot read.
+    ///
+    /// # Errors
+    /// [`Kind::InvalidState`] with the state.
+    pub fn require_connected(&self) -> Result<()> {
+        require_connected(&self.moref, &self.name, &self.connection_state)
+    }
+
+    /// The id that OpenStack's volume service gave it.
+    pub fn cinder_id(&self) -> Option<&str> {
+        self.extra(CINDER_VOLUME_ID).filter(|id| !id.is_empty())
+    }
+
     /// Refuses a virtual machine that runs: its disk changes while it is read, or is locked.
     ///
     /// # Errors
@@ -281,16 +213,4 @@ pub async fn datacenter_of(session: Session, moref: Moref) -> Result<Moref> {
         Kind::NotFound,
         format!("{moref} is in no datacenter"),
     ))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn inventory_names_are_unescaped() {
-        assert_eq!(unescape("a%2fb%5Cc%25d"), "a/b\\c%d");
-        assert_eq!(unescape("100%"), "100%");
-        assert_eq!(unescape("%zz%é"), "%zz%é");
-    }
 }

@@ -45,6 +45,8 @@ struct Mount {
 pub(super) struct Datastore {
     pub(super) moref: Moref,
     pub(super) name: String,
+    /// As the server keeps it, which is how paths name it.
+    pub(super) kept_name: String,
     pub(super) free: u64,
     kind: String,
     accessible: Option<bool>,
@@ -100,7 +102,8 @@ fn describe(moref: Moref, o: &Properties) -> Datastore {
         })
     });
     Datastore {
-        name: o.text("name").unwrap_or_default().to_owned(),
+        name: o.name(),
+        kept_name: o.text("name").unwrap_or_default().to_owned(),
         // What this user may not see is for the server to judge.
         free: o.parse("summary.freeSpace").unwrap_or(u64::MAX),
         kind: o.text("summary.type").unwrap_or_default().to_lowercase(),

@@ -1,6 +1,6 @@
 //! Folders of the inventory.
 
-use super::{Moref, Session};
+use super::{Moref, Session, names, property};
 use crate::error::{Context, Error, Kind, Result};
 use crate::transport::soap::Element;
 
@@ -11,13 +11,13 @@ pub(super) async fn find(
     path: &str,
 ) -> Result<(Moref, Vec<String>)> {
     let mut at = vm_folder;
-    let mut names = path.split('/').filter(|name| !name.is_empty());
+    let mut names = names::path(path);
     while let Some(name) = names.next() {
-        match child_folder(session, &at, name).await? {
+        match child_folder(session, &at, &name).await? {
             Some(folder) => at = folder,
             None => {
                 let missing = std::iter::once(name).chain(names);
-                return Ok((at, missing.map(str::to_owned).collect()));
+                return Ok((at, missing.collect()));
             }
         }
     }
@@ -36,7 +36,7 @@ pub(super) async fn make(session: &Session, parent: Moref, names: &[String]) -> 
 }
 
 async fn make_folder(session: &Session, parent: &Moref, name: &str) -> Result<Moref> {
-    let arguments = vec![Element::new("name").text(name)];
+    let arguments = vec![Element::inventory_name("name", name)];
     let made = session.call_idempotent(parent, "CreateFolder", arguments);
     match made.await {
         Ok(answer) => super::returned(&answer),
@@ -61,6 +61,20 @@ async fn child_folder(session: &Session, parent: &Moref, name: &str) -> Result<O
 
 /// What is called `name` right below `parent`.
 pub(super) async fn child(session: &Session, parent: &Moref, name: &str) -> Result<Option<Moref>> {
+    let escaped = names::escape(name);
+    let found = find_child(session, parent, &escaped).await?;
+    if found.is_some() || escaped == name {
+        return Ok(found);
+    }
+    // The API reference does not say which of the two forms FindChild takes.
+    let Some(found) = find_child(session, parent, name).await? else {
+        return Ok(None);
+    };
+    let is_it = property::read(session, &found, &["name"]).await?.name() == name;
+    Ok(is_it.then_some(found))
+}
+
+async fn find_child(session: &Session, parent: &Moref, text: &str) -> Result<Option<Moref>> {
     let index = session
         .content()
         .search_index
@@ -72,10 +86,10 @@ pub(super) async fn child(session: &Session, parent: &Moref, name: &str) -> Resu
             "FindChild",
             vec![
                 Element::moref("entity", parent),
-                Element::new("name").text(name),
+                Element::new("name").text(text),
             ],
         )
         .await
-        .with_context(|| format!("look up {name:?} in {parent}"))?;
+        .with_context(|| format!("look up {text:?} in {parent}"))?;
     Ok(answer.child("returnval").and_then(Moref::from_node))
 }

@@ -47,7 +47,7 @@ impl Host {
         };
         let maintenance = o.text("runtime.inMaintenanceMode") == Some("true");
         Host {
-            name: o.text("name").unwrap_or(&moref.value).to_owned(),
+            name: o.name_or(&moref),
             compute: o.moref("parent"),
             obstacle: unreachable
                 .clone()
@@ -103,7 +103,7 @@ pub(super) async fn computes(session: &Session, datacenter: &Moref) -> Result<Ve
     Ok(resources
         .into_iter()
         .map(|(moref, resource)| Compute {
-            name: resource.text("name").unwrap_or_default().to_owned(),
+            name: resource.name(),
             pool: resource.moref("resourcePool"),
             hosts: hosts
                 .iter()

@@ -38,7 +38,7 @@ impl NewMachine {
             "vmx-08"
         };
         let mut config = Element::new(name)
-            .with_text("name", &self.name)
+            .with(Element::inventory_name("name", &self.name))
             .with_text("version", version)
             .maybe(
                 self.instance_uuid
@@ -186,7 +186,11 @@ pub async fn reconfigure(session: Session, moref: Moref, changes: Changes) -> Re
                 .of_version
                 .map(|version| Element::new("changeVersion").text(version)),
         )
-        .maybe(changes.name.map(|name| Element::new("name").text(name)))
+        .maybe(
+            changes
+                .name
+                .map(|name| Element::inventory_name("name", &name)),
+        )
         .maybe(
             changes
                 .instance_uuid

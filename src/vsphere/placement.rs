@@ -2,6 +2,7 @@
 
 use super::datastore::{self, Datastore, Room};
 use super::host::{self, Compute, Host};
+use super::names::is_named;
 use super::property::Properties;
 use super::{Moref, Session, folder, property};
 use crate::error::{Error, Kind, Result};
@@ -22,7 +23,7 @@ pub struct Site {
     pub host: Option<Moref>,
     /// The datastore, where it is known by more than its name.
     pub datastore: Option<Moref>,
-    /// The datastore's name.
+    /// The datastore's name, as the server keeps it.
     pub datastore_name: String,
     /// Who decides how the blocks of a disk there are allocated, where it is not the request.
     pub allocated_by: Option<&'static str>,
@@ -115,7 +116,7 @@ pub async fn choose(session: Session, placement: Placement, room: Room) -> Resul
         host: Some(host.moref.clone()),
         allocated_by: datastore.allocated_by(),
         datastore: Some(datastore.moref),
-        datastore_name: datastore.name,
+        datastore_name: datastore.kept_name,
     })
 }
 
@@ -155,12 +156,7 @@ pub(super) fn no_vm_folder(datacenter: &Moref) -> Error {
     )
 }
 
-/// Whether `text` names the object: by its moref or by its name.
-fn is_named(moref: &Moref, name: &str, text: &str) -> bool {
-    moref.value == text || name == text
-}
-
-fn missing(what: &str, wanted: Option<&str>, condition: &str) -> Error {
+pub(super) fn missing(what: &str, wanted: Option<&str>, condition: &str) -> Error {
     match wanted {
         Some(name) => Error::new(
             Kind::NotFound,
@@ -171,15 +167,10 @@ fn missing(what: &str, wanted: Option<&str>, condition: &str) -> Error {
 }
 
 fn only(listed: Listed, wanted: Option<&str>, what: &str) -> Result<(Moref, Properties)> {
-    let names: Vec<String> = listed
-        .iter()
-        .map(|(moref, o)| o.text("name").unwrap_or(&moref.value).to_owned())
-        .collect();
+    let names: Vec<String> = listed.iter().map(|(moref, o)| o.name_or(moref)).collect();
     let mut fitting: Listed = listed
         .into_iter()
-        .filter(|(moref, o)| {
-            wanted.is_none_or(|text| is_named(moref, o.text("name").unwrap_or_default(), text))
-        })
+        .filter(|(moref, o)| wanted.is_none_or(|text| is_named(moref, &o.name(), text)))
         .collect();
     match (fitting.pop(), fitting.is_empty()) {
         (Some(one), true) => Ok(one),

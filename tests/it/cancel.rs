@@ -176,6 +176,7 @@ impl Stage {
         let options = BackupOptions {
             backup_id: id.into(),
             common,
+            ..BackupOptions::default()
         };
         backup_volume(client, &self.service, &volume, options).map(drop)
     }
@@ -184,6 +185,7 @@ impl Stage {
         let options = RestoreOptions {
             backup_id: "b".into(),
             common,
+            ..RestoreOptions::default()
         };
         restore_backup(client, &self.service, to, options).map(drop)
     }

@@ -17,6 +17,7 @@ fn backup(client: &Client, scene: &Scene, service: &Memory) -> Result<(), Error>
     let how = BackupOptions {
         backup_id: "b".into(),
         common: Common::default(),
+        ..BackupOptions::default()
     };
     backup_volume(client, service, &scene.volume(), how).map(drop)
 }
@@ -25,6 +26,7 @@ fn restore(client: &Client, scene: &Scene, service: &Memory) -> Result<(), Error
     let how = RestoreOptions {
         backup_id: "b".into(),
         common: Common::default(),
+        ..RestoreOptions::default()
     };
     restore_backup(client, service, &scene.volume(), how).map(drop)
 }

@@ -27,6 +27,7 @@ pub fn backup(
     let options = BackupOptions {
         backup_id: id.into(),
         common,
+        ..BackupOptions::default()
     };
     backup_volume(&scene.client(), service, &scene.volume(), options)
 }
@@ -41,6 +42,7 @@ pub fn backup_of(
     let options = BackupOptions {
         backup_id: id.into(),
         common: Common::default(),
+        ..BackupOptions::default()
     };
     backup_volume(&scene.client(), service, volume, options)
 }
@@ -55,6 +57,7 @@ pub fn restore(
     let options = RestoreOptions {
         backup_id: "b".into(),
         common,
+        ..RestoreOptions::default()
     };
     restore_backup(&scene.client(), service, volume, options)
 }

@@ -124,6 +124,7 @@ fn the_largest_disk_comes_from_a_raw_service_and_goes_to_one() {
     let options = RestoreOptions {
         backup_id: "b".into(),
         common: common(),
+        ..RestoreOptions::default()
     };
     let brought = restore_backup(&scene.client(), &given, &volume, options).unwrap();
     assert_eq!(brought.capacity, SIZE);
@@ -134,6 +135,7 @@ fn the_largest_disk_comes_from_a_raw_service_and_goes_to_one() {
     let options = BackupOptions {
         backup_id: "c".into(),
         common: common(),
+        ..BackupOptions::default()
     };
     let made = backup_volume(&scene.client(), &taken, &volume, options).unwrap();
     assert_eq!(made.populated, 4 * PIECE);

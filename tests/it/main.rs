@@ -14,6 +14,7 @@ mod fixture;
 mod floors;
 mod foreign;
 mod header;
+mod identity;
 mod jobs;
 mod known;
 mod largest;

@@ -128,6 +128,7 @@ fn a_backup_without_metadata_is_taken_for_nothing_else_than_it_is() {
         let wrong = RestoreOptions {
             backup_id: id.into(),
             common: common(other),
+            ..RestoreOptions::default()
         };
         let error = restore_backup(&scene.client(), &service, &scene.volume(), wrong).unwrap_err();
         assert_eq!(error.kind(), Kind::InvalidArgument, "{error}");

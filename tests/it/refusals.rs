@@ -1,6 +1,6 @@
 //! What cannot work ends in a clear error, and leaves server, service and temporary directory alone.
 
-use crate::fixture::{MIB, Memory, Scene, VOLUME_ID};
+use crate::fixture::{MIB, Memory, Scene};
 use std::path::PathBuf;
 use vmdk_backup::client::Client;
 use vmdk_backup::error::{Error, Kind};
@@ -19,6 +19,7 @@ struct Attempt {
     volume: Volume,
     staging: Staging,
     temp_dir: PathBuf,
+    allow_other_volume: bool,
 }
 
 impl Attempt {
@@ -33,6 +34,7 @@ impl Attempt {
             service: Memory::default(),
             staging: Staging::Stream,
             temp_dir,
+            allow_other_volume: false,
         }
     }
 
@@ -48,6 +50,7 @@ impl Attempt {
         let options = BackupOptions {
             backup_id: id.into(),
             common: self.common(),
+            ..BackupOptions::default()
         };
         backup_volume(&self.client, &self.service, &self.volume, options)
     }
@@ -55,6 +58,7 @@ impl Attempt {
     fn restore(&self, id: &str) -> Result<Summary, Error> {
         let options = RestoreOptions {
             backup_id: id.into(),
+            allow_other_volume: self.allow_other_volume,
             common: self.common(),
         };
         restore_backup(&self.client, &self.service, &self.volume, options)
@@ -223,6 +227,7 @@ fn a_smaller_volume_is_refused() {
     };
     attempt.refused(Kind::InvalidArgument, "only 8388608", |a| a.restore("b"));
     let small = VolumeSpec::new("small", 8 * MIB);
+    attempt.allow_other_volume = true;
     attempt.volume = Volume {
         moref: Some(attempt.scene.sim.add_volume(&small).unwrap()),
         ..Volume::default()
@@ -234,11 +239,9 @@ fn a_smaller_volume_is_refused() {
 fn a_name_that_is_another_ones_is_exists() {
     let mut attempt = Attempt::new();
     attempt.backup("b").unwrap();
-    let spec = VolumeSpec {
-        extra_config: vec![("cinder.volume.id".into(), VOLUME_ID.into())],
-        ..VolumeSpec::new("taken", 8 * MIB)
-    };
-    attempt.scene.sim.add_volume(&spec).unwrap();
+    let spec = VolumeSpec::new("inside", 8 * MIB);
+    let vm = attempt.scene.sim.add_volume(&spec).unwrap();
+    attempt.scene.sim.move_vm(&vm, &["taken"]).unwrap();
     attempt.volume = Volume {
         name: "taken".into(),
         id: Some("3f2504e0-4f89-41d3-9a0c-0305e82c3355".into()),

@@ -10,6 +10,7 @@ fn backup_options(staging: Option<Staging>, scene: &Scene) -> BackupOptions<'sta
     BackupOptions {
         backup_id: "b1".into(),
         common: common(staging, scene),
+        ..BackupOptions::default()
     }
 }
 
@@ -17,6 +18,7 @@ fn restore_options(staging: Option<Staging>, scene: &Scene) -> RestoreOptions<'s
     RestoreOptions {
         backup_id: "b1".into(),
         common: common(staging, scene),
+        ..RestoreOptions::default()
     }
 }
 

@@ -27,10 +27,12 @@ fn no_secret_reaches_a_log_or_an_error() {
     let backup = |id: &str| BackupOptions {
         backup_id: id.into(),
         common: common(),
+        ..BackupOptions::default()
     };
     let restore = |id: &str| RestoreOptions {
         backup_id: id.into(),
         common: common(),
+        ..RestoreOptions::default()
     };
     texts.push(format!(
         "{:?}",
@@ -173,6 +175,7 @@ fn said(password: &str) -> Vec<String> {
         let how = BackupOptions {
             backup_id: id.into(),
             common: Common::default(),
+            ..BackupOptions::default()
         };
         backup_volume(&client, &service, &volume, how)
     };
@@ -232,6 +235,7 @@ fn a_password_that_a_server_repeats_later_is_cut_out() {
     let how = BackupOptions {
         backup_id: "b".into(),
         common: Common::default(),
+        ..BackupOptions::default()
     };
     let error = backup_volume(&client, &Memory::default(), &scene.volume(), how).unwrap_err();
     assert!(
@@ -304,6 +308,7 @@ fn neither_journal_nor_metadata_has_a_secret() {
     let how = BackupOptions {
         backup_id: "b".into(),
         common: Common::default(),
+        ..BackupOptions::default()
     };
     backup_volume(&client, &service, &scene.volume(), how).unwrap();
     // A restore that can neither go on nor undo leaves its journal behind.
@@ -318,6 +323,7 @@ fn neither_journal_nor_metadata_has_a_secret() {
     let how = RestoreOptions {
         backup_id: "b".into(),
         common: Common::default(),
+        ..RestoreOptions::default()
     };
     let error = restore_backup(&client, &service, &scene.volume(), how).unwrap_err();
     let journal = contents(state.path());
@@ -348,6 +354,7 @@ fn what_a_server_repeats_is_cut_out_of_notices_and_reports_too() {
     let backup = BackupOptions {
         backup_id: "b".into(),
         common: Common::default(),
+        ..BackupOptions::default()
     };
     backup_volume(&client, &service, &scene.volume(), backup).unwrap();
     let words = format!("the user's password is {}", scene.options.password);
@@ -360,6 +367,7 @@ fn what_a_server_repeats_is_cut_out_of_notices_and_reports_too() {
     let restore = RestoreOptions {
         backup_id: "b".into(),
         common: Common::default(),
+        ..RestoreOptions::default()
     };
     let summary = restore_backup(&client, &service, &scene.volume(), restore).unwrap();
     repeating("DeleteVirtualDisk_Task");

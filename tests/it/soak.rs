@@ -220,6 +220,7 @@ fn a_restore_that_comes_second_is_refused_and_takes_nothing_away() {
     let options = |id: &str| BackupOptions {
         backup_id: id.into(),
         common: Common::default(),
+        ..BackupOptions::default()
     };
     backup_volume(&client, &service, &scene.volume(), options("b1")).unwrap();
     scene.damage();
@@ -230,6 +231,7 @@ fn a_restore_that_comes_second_is_refused_and_takes_nothing_away() {
         let options = RestoreOptions {
             backup_id: "b1".into(),
             common: Common::default(),
+            ..RestoreOptions::default()
         };
         restore_backup(&client, &service, &scene.volume(), options)
     };

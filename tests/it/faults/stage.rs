@@ -206,11 +206,19 @@ impl Stage {
         let volume = self.volume();
         if self.setting.is_backup() {
             let backup_id = MADE.into();
-            let options = BackupOptions { backup_id, common };
+            let options = BackupOptions {
+                backup_id,
+                common,
+                ..BackupOptions::default()
+            };
             return backup_volume(&client, service, &volume, options);
         }
         let backup_id = GIVEN.into();
-        let options = RestoreOptions { backup_id, common };
+        let options = RestoreOptions {
+            backup_id,
+            common,
+            ..RestoreOptions::default()
+        };
         restore_backup(&client, service, &volume, options)
     }
 
