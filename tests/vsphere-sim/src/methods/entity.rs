@@ -144,11 +144,17 @@ pub fn destroy(context: &Context, call: &Call) -> Answer {
                 return Err(Fault::power_state(machine.power.word(), Some("poweredOff")));
             }
             Body::Machine(_) | Body::Folder(_) => {}
+            // The pool that belongs to a compute resource stays.
+            Body::Pool(pool) if world.node(&target)?.parent.as_ref() != Some(&pool.owner) => {}
             _ => return Err(Fault::not_supported("destroying this kind of object")),
         }
     }
     let work = move |shared: &Arc<Shared>, task: &Ref| {
         let mut world = shared.write();
+        if target.kind == "ResourcePool" {
+            world.dissolve_pool(&target)?;
+            return Ok(None);
+        }
         let mut inside: Vec<Ref> = world
             .nodes
             .values()
@@ -184,7 +190,7 @@ pub fn unregister(context: &Context, call: &Call) -> Answer {
         return Err(Fault::power_state(machine.power.word(), Some("poweredOff")));
     }
     world.check_machine_free(&call.this, None)?;
-    world.remove(&call.this);
+    world.unregister_machine(&call.this);
     Ok(None)
 }
 

@@ -9,9 +9,11 @@ mod entity;
 mod export;
 mod import;
 mod lease;
+mod ovf;
 mod privilege;
 mod property;
 mod reconfigure;
+mod register;
 mod search;
 mod select;
 mod service;
@@ -105,6 +107,7 @@ fn immediate(context: &mut Context, call: &Call) -> Answer {
         "HasPrivilegeOnEntities" | "HasUserPrivilegeOnEntities" => {
             privilege::has_privilege(context, call)
         }
+        "RetrieveEntityPermissions" | "RetrieveAllPermissions" => privilege::permissions(context),
         "FetchUserPrivilegeOnEntities" => privilege::fetch_privileges(context, call),
         "Fetch" => property::fetch(context, call),
         "RetrieveProperties" => property::retrieve(context, call),
@@ -118,6 +121,8 @@ fn immediate(context: &mut Context, call: &Call) -> Answer {
         "CancelWaitForUpdates" => update::cancel_wait(context),
         "CreateContainerView" => view::container(context, call),
         "CreateListView" => view::list(context, call),
+        "ModifyListView" => view::modify(context, call),
+        "ResetListView" => view::reset(context, call),
         "DestroyView" => view::destroy(context, call),
         "FindByUuid" => search::find_by_uuid(context, call),
         "FindAllByUuid" => search::find_all_by_uuid(context, call),
@@ -130,6 +135,12 @@ fn immediate(context: &mut Context, call: &Call) -> Answer {
         "Rename_Task" => entity::rename(context, call),
         "Destroy_Task" => entity::destroy(context, call),
         "UnregisterVM" => entity::unregister(context, call),
+        "RegisterVM_Task" => register::register(context, call),
+        "MarkAsTemplate" => register::mark_as_template(context, call),
+        "MarkAsVirtualMachine" => register::mark_as_machine(context, call),
+        "UpgradeVM_Task" => register::upgrade(context, call),
+        "CreateDescriptor" => ovf::create_descriptor(context, call),
+        "CreateImportSpec" => ovf::create_import_spec(context, call),
         "PowerOnVM_Task" => entity::power(context, call, true),
         "PowerOffVM_Task" => entity::power(context, call, false),
         "CancelTask" => context
@@ -201,6 +212,8 @@ pub fn linked_clone(shared: &Arc<Shared>, source: &Ref, name: &str) -> Outcome<R
         .with("snapshot", &snapshot);
     clone::copy_machine(shared, source, &folder, name, &spec)
 }
+
+pub use privilege::roles;
 
 /// A required text argument: the tables have seen to it that it is there.
 fn text<'c>(arguments: &'c Object, name: &str) -> Outcome<&'c str> {

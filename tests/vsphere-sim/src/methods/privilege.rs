@@ -107,3 +107,32 @@ pub fn fetch_privileges(context: &Context, call: &Call) -> Answer {
     });
     Ok(Some(answer.collect::<Vec<Object>>().into()))
 }
+
+/// The one role that there is: the only user's, at the root.
+const ROLE: i64 = -1;
+
+pub fn permissions(context: &Context) -> Answer {
+    let world = context.shared.read();
+    let permission = object("Permission")
+        .with("entity", &world.names.root)
+        .with("principal", &world.options.username)
+        .with("group", false)
+        .with("roleId", ROLE)
+        .with("propagate", true);
+    Ok(Some(vec![permission].into()))
+}
+
+pub fn roles(world: &World) -> Vec<Object> {
+    let granted = PRIVILEGES.iter().filter(|id| is_granted(world, id));
+    let granted: Vec<Value> = granted.map(|id| Value::from(*id)).collect();
+    let about = object("Description")
+        .with("label", "Administrator")
+        .with("summary", "Full access rights");
+    let role = object("AuthorizationRole")
+        .with("roleId", ROLE)
+        .with("system", true)
+        .with("name", "Admin")
+        .with("info", about)
+        .with("privilege", granted);
+    vec![role]
+}

@@ -3,7 +3,7 @@
 use crate::wire::envelope::Call;
 use crate::wire::{Fault, Object, Outcome, Ref, Value};
 use crate::world::World;
-use crate::world::ids::canonical_uuid;
+use crate::world::ids::{canonical_uuid, uuid};
 
 use super::{Answer, Context, create, devices, object_argument};
 
@@ -49,6 +49,7 @@ fn check_settings(world: &World, target: &Ref, spec: &Object) -> Outcome<()> {
     }
     for field in ["uuid", "instanceUuid"] {
         if let Some(uuid) = spec.text(field)
+            && !uuid.is_empty()
             && canonical_uuid(uuid).is_none()
         {
             return Err(Fault::invalid_argument(&format!("configSpec.{field}")));
@@ -76,8 +77,9 @@ pub fn settings(world: &mut World, target: &Ref, spec: &Object) -> Outcome<()> {
     if let Some(uuid) = spec.text("uuid").and_then(canonical_uuid) {
         machine.uuid = uuid;
     }
-    if let Some(uuid) = spec.text("instanceUuid").and_then(canonical_uuid) {
-        machine.instance_uuid = uuid;
+    if let Some(asked) = spec.text("instanceUuid") {
+        // Without one that is asked for the server chooses: cinder's unmanage relies on that.
+        machine.instance_uuid = canonical_uuid(asked).unwrap_or_else(|| uuid("5015"));
     }
     let texts = [
         ("version", &mut machine.version),

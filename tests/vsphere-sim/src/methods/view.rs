@@ -2,7 +2,7 @@
 
 use crate::properties;
 use crate::wire::envelope::Call;
-use crate::wire::{Fault, Ref, schema};
+use crate::wire::{Fault, Ref, Value, schema};
 use crate::world::session::View;
 
 use super::{Answer, Context, reference_argument};
@@ -59,4 +59,41 @@ pub fn destroy(context: &Context, call: &Call) -> Answer {
         .remove(&call.this.id)
         .map(|_| None)
         .ok_or_else(|| Fault::not_found(&call.this))
+}
+
+/// Adds to a list view and takes out of it; the answer is what could not be added.
+pub fn modify(context: &Context, call: &Call) -> Answer {
+    let remove: Vec<Ref> = call.arguments.references("remove").cloned().collect();
+    let add: Vec<Ref> = call.arguments.references("add").cloned().collect();
+    change_list(context, call, add, |known| !remove.contains(known))
+}
+
+pub fn reset(context: &Context, call: &Call) -> Answer {
+    let add: Vec<Ref> = call.arguments.references("obj").cloned().collect();
+    change_list(context, call, add, |_| false)
+}
+
+fn change_list(
+    context: &Context,
+    call: &Call,
+    add: Vec<Ref>,
+    keep: impl Fn(&Ref) -> bool,
+) -> Answer {
+    let session = context.session_key()?;
+    let mut world = context.shared.write();
+    let exists = |target: &Ref| properties::exists(&world, session, target).is_ok();
+    let (add, unresolved): (Vec<Ref>, Vec<Ref>) = add.into_iter().partition(exists);
+    let found = world
+        .session_mut(session)
+        .ok_or_else(Fault::not_authenticated)?;
+    let Some(View::List(list)) = found.views.get_mut(&call.this.id) else {
+        return Err(Fault::not_found(&call.this));
+    };
+    list.retain(keep);
+    for target in add {
+        if !list.contains(&target) {
+            list.push(target);
+        }
+    }
+    Ok(Some(Value::refs(unresolved)))
 }

@@ -5,6 +5,7 @@ use crate::wire::{Fault, Object, Outcome, Ref, Value, object, reference};
 use crate::world::World;
 use crate::world::datastore::Datastore;
 use crate::world::inventory::{Body, Compute, Datacenter, Folder, Host, Pool};
+use crate::world::machine::Power;
 
 /// 62 TiB: the largest disk of VMFS.
 const LARGEST_DISK: u64 = 62 << 40;
@@ -35,23 +36,92 @@ pub fn datacenter(
     })
 }
 
-pub fn compute(compute: &Compute, name: &str) -> Option<Value> {
+/// What each host has.
+const CORES: i64 = 8;
+const MEGAHERTZ: i64 = 2_500;
+const MEMORY: i64 = 64 << 30;
+
+fn compute_summary(world: &World, target: &Ref, compute: &Compute) -> Object {
+    let hosts = compute.hosts.len() as i64;
+    let effective = compute.hosts.iter().filter(|host| {
+        world.node(host).is_ok_and(|node| match &node.body {
+            Body::Host(host) => host.connection_state == "connected" && !host.in_maintenance_mode,
+            _ => false,
+        })
+    });
+    let effective = effective.count() as i64;
+    let cluster = target.kind == "ClusterComputeResource";
+    let kind = if cluster {
+        "ClusterComputeResourceSummary"
+    } else {
+        "ComputeResourceSummary"
+    };
+    let summary = object(kind)
+        .with("totalCpu", hosts * CORES * MEGAHERTZ)
+        .with("totalMemory", hosts * MEMORY)
+        .with("numCpuCores", hosts * CORES)
+        .with("numCpuThreads", hosts * CORES * 2)
+        .with("effectiveCpu", effective * CORES * MEGAHERTZ)
+        .with("effectiveMemory", effective * (MEMORY >> 20))
+        .with("numHosts", hosts)
+        .with("numEffectiveHosts", effective)
+        .with("overallStatus", "green");
+    if !cluster {
+        return summary;
+    }
+    let inside = || {
+        world
+            .machines()
+            .filter(|(_, machine)| compute.hosts.contains(&machine.host))
+            .map(|(_, machine)| machine)
+    };
+    let off = inside().filter(|machine| machine.power == Power::Off);
+    let usage = object("ClusterUsageSummary")
+        .with("totalCpuCapacityMhz", hosts * CORES * MEGAHERTZ)
+        .with("totalMemCapacityMB", hosts * (MEMORY >> 20))
+        .with("cpuReservationMhz", 0)
+        .with("memReservationMB", 0)
+        .with("cpuDemandMhz", 0)
+        .with("memDemandMB", 0)
+        .with("statsGenNumber", 1)
+        .with("cpuEntitledMhz", 0)
+        .with("memEntitledMB", 0)
+        .with("poweredOffVmCount", off.count() as i64)
+        .with("totalVmCount", inside().count() as i64);
+    summary
+        .with("currentFailoverLevel", -1)
+        .with("numVmotions", 0)
+        .with("usageSummary", usage)
+}
+
+fn host_hardware(world: &World, target: &Ref) -> Object {
+    // A UUID that is the host's own as long as the simulator runs.
+    let number = world
+        .of_kind("HostSystem")
+        .iter()
+        .position(|host| host == target);
+    let uuid = format!("4c4c4544-0000-4000-8000-{:012}", number.unwrap_or(0));
+    object("HostHardwareSummary")
+        .with("vendor", "VMware, Inc.")
+        .with("model", "VMware Virtual Platform")
+        .with("uuid", uuid)
+        .with("memorySize", MEMORY)
+        .with("cpuModel", "Simulated processor")
+        .with("cpuMhz", MEGAHERTZ)
+        .with("numCpuPkgs", 1)
+        .with("numCpuCores", CORES)
+        .with("numCpuThreads", CORES * 2)
+        .with("numNics", 1)
+        .with("numHBAs", 1)
+}
+
+pub fn compute(world: &World, target: &Ref, compute: &Compute, name: &str) -> Option<Value> {
     Some(match name {
         "resourcePool" => Value::from(&compute.pool),
         "host" => Value::refs(compute.hosts.iter().cloned()),
         "datastore" => Value::refs(compute.datastores.iter().cloned()),
         "network" => Value::List(Vec::new()),
-        "summary" => object("ComputeResourceSummary")
-            .with("totalCpu", 20_000)
-            .with("totalMemory", 64_i64 << 30)
-            .with("numCpuCores", 8)
-            .with("numCpuThreads", 16)
-            .with("effectiveCpu", 18_000)
-            .with("effectiveMemory", 60_000)
-            .with("numHosts", compute.hosts.len() as i64)
-            .with("numEffectiveHosts", compute.hosts.len() as i64)
-            .with("overallStatus", "green")
-            .into(),
+        "summary" => compute_summary(world, target, compute).into(),
         "configurationEx" => object("ComputeResourceConfigInfo")
             .with("vmSwapPlacement", "vmDirectory")
             .into(),
@@ -140,13 +210,18 @@ pub fn host(world: &World, target: &Ref, host: &Host, name: &str) -> Option<Valu
             let config = object("HostConfigSummary")
                 .with("name", &node.name)
                 .with("port", 443)
+                .with("product", super::service::about(world))
                 .with("vmotionEnabled", true)
                 .with("faultToleranceEnabled", false);
+            let quick_stats = object("HostListSummaryQuickStats")
+                .with("overallCpuUsage", 0)
+                .with("overallMemoryUsage", 0);
             object("HostListSummary")
                 .with("host", target)
+                .with("hardware", host_hardware(world, target))
                 .with("runtime", host_runtime(host))
                 .with("config", config)
-                .with("quickStats", object("HostListSummaryQuickStats"))
+                .with("quickStats", quick_stats)
                 .with("overallStatus", "green")
                 .with("rebootRequired", false)
                 .into()

@@ -240,6 +240,8 @@ fn summary(world: &World, target: &Ref, machine: &Machine) -> Object {
     object("VirtualMachineSummary")
         .with("vm", target)
         .with("runtime", runtime(machine))
+        .with("guest", guest(machine))
+        .with("guest", guest(machine))
         .with("config", config)
         .with("storage", storage)
         .with(
@@ -260,6 +262,16 @@ fn described(summary: Object, machine: &Machine) -> Object {
         .with("guestId", &machine.guest_id)
         .with("annotation", &machine.annotation)
         .with_some("managedBy", machine.managed_by.clone())
+}
+
+/// What is known of a guest that no VMware Tools run in.
+fn guest(machine: &Machine) -> Object {
+    object("VirtualMachineGuestSummary")
+        .with("guestId", &machine.guest_id)
+        .with("guestFullName", "Other (32-bit)")
+        .with("toolsStatus", "toolsNotInstalled")
+        .with("toolsVersionStatus2", "guestToolsNotInstalled")
+        .with("toolsRunningStatus", "guestToolsNotRunning")
 }
 
 fn tree(target: &Ref, machine: &Machine, snapshot: &Snapshot) -> Object {

@@ -65,7 +65,7 @@ fn entity(world: &World, target: &Ref, name: &str) -> Outcome<Option<Value>> {
     Ok(match &node.body {
         Body::Folder(folder) => inventory::folder(folder, name),
         Body::Datacenter(datacenter) => inventory::datacenter(world, target, datacenter, name),
-        Body::Compute(compute) => inventory::compute(compute, name),
+        Body::Compute(compute) => inventory::compute(world, target, compute, name),
         Body::Pool(pool) => inventory::pool(world, target, pool, name),
         Body::Host(host) => inventory::host(world, target, host, name),
         Body::Datastore(store) => inventory::datastore(world, target, store, name),

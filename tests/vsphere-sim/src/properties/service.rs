@@ -26,7 +26,7 @@ pub fn content(world: &World) -> Object {
     content
 }
 
-fn about(world: &World) -> Object {
+pub fn about(world: &World) -> Object {
     let about = match world.options.mode {
         Mode::VCenter => object("AboutInfo")
             .with("name", "VMware vCenter Server")
@@ -93,6 +93,7 @@ pub fn singleton(world: &World, session: &str, target: &Ref, name: &str) -> Outc
                 .into(),
         ),
         ("SessionManager", "defaultLocale") => Some("en".into()),
+        ("AuthorizationManager", "roleList") => Some(crate::methods::roles(world).into()),
         ("TaskManager", "recentTask") => Some(Value::refs(
             world.tasks.values().map(|task| task.reference.clone()),
         )),

@@ -46,13 +46,14 @@ pub struct Schema {
     enums: HashMap<String, Vec<String>>,
 }
 
-const TABLES: [&str; 7] = [
+const TABLES: [&str; 8] = [
     include_str!("schema/session.txt"),
     include_str!("schema/property.txt"),
     include_str!("schema/inventory.txt"),
     include_str!("schema/machine.txt"),
     include_str!("schema/device.txt"),
     include_str!("schema/storage.txt"),
+    include_str!("schema/ovf.txt"),
     include_str!("schema/fault.txt"),
 ];
 

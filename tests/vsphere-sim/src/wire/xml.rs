@@ -17,6 +17,8 @@ pub struct Element {
     /// The attribute `type` of no namespace: the kind of managed object a reference is to.
     pub kind: Option<String>,
     pub nil: bool,
+    /// All other attributes, by their local names.
+    pub attributes: Vec<(String, String)>,
     pub children: Vec<Element>,
     pub text: String,
 }
@@ -24,6 +26,11 @@ pub struct Element {
 impl Element {
     pub fn child(&self, name: &str) -> Option<&Element> {
         self.children.iter().find(|child| child.name == name)
+    }
+
+    pub fn attribute(&self, name: &str) -> Option<&str> {
+        let found = self.attributes.iter().find(|(other, _)| other == name);
+        found.map(|(_, value)| value.as_str())
     }
 }
 
@@ -143,7 +150,7 @@ fn element(
                 element.nil = value == "true" || value == "1"
             }
             (ResolveResult::Unbound, "type") => element.kind = Some(value),
-            _ => {}
+            (_, local) => element.attributes.push((local.to_owned(), value)),
         }
     }
     Ok(element)

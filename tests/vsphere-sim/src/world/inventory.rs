@@ -147,6 +147,31 @@ impl World {
         })
     }
 
+    /// Takes a pool out of the inventory; what is in it goes to the pool that it was in.
+    pub fn dissolve_pool(&mut self, target: &Ref) -> Outcome<()> {
+        let parent = self.node(target)?.parent.clone();
+        let parent = parent.ok_or_else(|| Fault::not_found(target))?;
+        let Body::Pool(gone) = &self.node(target)?.body else {
+            return Err(Fault::not_found(target));
+        };
+        let inner = gone.pools.clone();
+        self.nodes.remove(&target.id);
+        for node in self.nodes.values_mut() {
+            if inner.contains(&node.reference) {
+                node.parent = Some(parent.clone());
+            }
+            match &mut node.body {
+                Body::Machine(machine) if &machine.pool == target => machine.pool = parent.clone(),
+                Body::Pool(pool) if node.reference == parent => {
+                    pool.pools.retain(|pool| pool != target);
+                    pool.pools.extend(inner.iter().cloned());
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     pub fn of_kind(&self, kind: &str) -> Vec<Ref> {
         let found = self
             .nodes

@@ -299,6 +299,28 @@ impl World {
 }
 
 impl World {
+    /// Takes a machine out of the inventory; its files stay, and it can be registered again.
+    pub fn unregister_machine(&mut self, target: &Ref) {
+        if let Some(node) = self.remove(target)
+            && let super::inventory::Body::Machine(machine) = node.body
+        {
+            self.unregistered.push((node.name, *machine));
+        }
+    }
+
+    /// The machine whose configuration file that is, taken from those that are not registered.
+    pub fn unregistered_at(&mut self, datastore: &Ref, vmx: &str) -> Option<(String, Machine)> {
+        let store = self.datastore(datastore).ok()?;
+        store.files.contains_key(vmx).then_some(())?;
+        let found = self
+            .unregistered
+            .iter()
+            .rposition(|(_, machine)| &machine.datastore == datastore && machine.vmx == vmx)?;
+        Some(self.unregistered.remove(found))
+    }
+}
+
+impl World {
     /// The machine that a snapshot is of, and the snapshot.
     pub fn snapshot(&self, target: &Ref) -> Outcome<(Ref, &Snapshot)> {
         let found = self.machines().find_map(|(node, machine)| {

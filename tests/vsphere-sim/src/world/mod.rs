@@ -30,6 +30,7 @@ use crate::record::Recorded;
 use clock::Clock;
 use inventory::Node;
 use lease::Lease;
+use machine::Machine;
 use names::Names;
 use session::Session;
 use task::Task;
@@ -50,6 +51,8 @@ pub struct World {
     pub tasks: BTreeMap<String, Task>,
     pub sessions: Vec<Session>,
     pub leases: BTreeMap<String, Lease>,
+    /// Machines that were taken out of the inventory, by their names; their files are still there.
+    pub unregistered: Vec<(String, Machine)>,
     pub dir: PathBuf,
     pub endpoint: DataHost,
     pub data_hosts: Vec<DataHost>,

@@ -36,6 +36,7 @@ impl World {
             tasks: BTreeMap::new(),
             sessions: Vec::new(),
             leases: BTreeMap::new(),
+            unregistered: Vec::new(),
             dir,
             endpoint,
             data_hosts,
