@@ -108,6 +108,14 @@ pub struct Placement {
 /// The longest name vSphere takes for a virtual machine.
 const LONGEST_NAME: usize = 80;
 
+/// Whether a text can be sent to the server as it is: XML has no form for some characters, among
+/// them what stands for damage in an answer.
+pub fn is_expressible(text: &str) -> bool {
+    !text.chars().any(|char| {
+        matches!(char, '\0'..='\x08' | '\x0b' | '\x0c' | '\x0e'..='\x1f' | '\u{fffe}' | '\u{ffff}')
+    })
+}
+
 impl Volume {
     /// Refuses what cannot be meant, before anything is asked of a server.
     ///
@@ -125,6 +133,29 @@ impl Volume {
         }
         if self.name.chars().any(char::is_control) {
             return invalid("volume: the name contains a control character".into());
+        }
+        let placement = &self.placement;
+        let texts = [
+            ("moref", self.moref.as_deref()),
+            ("storage profile", self.storage_profile.as_deref()),
+            ("datacenter", placement.datacenter.as_deref()),
+            ("compute", placement.compute.as_deref()),
+            ("resource pool", placement.resource_pool.as_deref()),
+            ("datastore", placement.datastore.as_deref()),
+            ("folder", placement.folder.as_deref()),
+            ("name", Some(self.name.as_str())),
+        ];
+        let pairs = self.extra_config.iter();
+        let pairs = pairs.flat_map(|(key, value)| [key.as_str(), value.as_str()]);
+        let texts = texts
+            .into_iter()
+            .filter_map(|(what, text)| Some((what, text?)));
+        for (what, text) in texts.chain(pairs.map(|text| ("extra config", text))) {
+            if !is_expressible(text) {
+                return invalid(format!(
+                    "volume: {what} {text:?} has a character that XML forbids"
+                ));
+            }
         }
         if let Some(id) = &self.id
             && !is_uuid(id)

@@ -2,6 +2,7 @@
 
 use quick_xml::Reader;
 use quick_xml::events::{BytesRef, BytesStart, Event};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -89,12 +90,30 @@ fn malformed<T>(why: impl Into<String>) -> Result<T, Malformed> {
     Err(Malformed(why.into()))
 }
 
+/// Stands for bytes that are no UTF-8 and for references to characters that XML forbids. It is one
+/// of these characters itself, so that no value a caller may give equals one that was damaged.
+const UNDECODABLE: char = '\u{1a}';
+
+/// The document as text, never longer than it was. A server's names come from anywhere: one that
+/// is no UTF-8 must not make the others unreadable.
+fn decode(document: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = std::str::from_utf8(document) {
+        return Cow::Borrowed(text);
+    }
+    let mut text = String::with_capacity(document.len());
+    for chunk in document.utf8_chunks() {
+        text.push_str(chunk.valid());
+        if !chunk.invalid().is_empty() {
+            text.push(UNDECODABLE);
+        }
+    }
+    Cow::Owned(text)
+}
+
 /// The root element of a document without document type, and with no other entities than the
 /// five of XML.
 pub(super) fn parse(document: &[u8]) -> Result<Node, Malformed> {
-    let Ok(text) = std::str::from_utf8(document) else {
-        return malformed("the answer is not UTF-8");
-    };
+    let text = decode(document);
     let mut reader = Reader::from_str(text.trim_start_matches('\u{feff}'));
     reader.config_mut().expand_empty_elements = true;
     let mut tree = Tree::default();
@@ -125,8 +144,9 @@ pub(super) fn parse(document: &[u8]) -> Result<Node, Malformed> {
 }
 
 fn resolve(reference: &BytesRef<'_>) -> Result<char, Malformed> {
-    if let Some(char) = reference.resolve_char_ref()? {
-        return Ok(char);
+    if reference.is_char_ref() {
+        let text = reference.xml10_content();
+        return numbered(&text);
     }
     Ok(match &*reference.xml10_content() {
         "lt" => '<',
@@ -136,6 +156,21 @@ fn resolve(reference: &BytesRef<'_>) -> Result<char, Malformed> {
         "quot" => '"',
         other => return malformed(format!("the entity {other} is not permitted in SOAP")),
     })
+}
+
+/// The character that a numeric reference (`#65`, `#x41`) stands for.
+fn numbered(reference: &str) -> Result<char, Malformed> {
+    let digits = reference.strip_prefix('#').unwrap_or_default();
+    let (digits, radix) = match digits.strip_prefix('x') {
+        Some(digits) => (digits, 16),
+        None => (digits, 10),
+    };
+    if digits.is_empty() || !digits.chars().all(|char| char.is_digit(radix)) {
+        return malformed(format!("the reference {reference} is no number"));
+    }
+    let number = u32::from_str_radix(digits, radix).ok();
+    let char = number.and_then(char::from_u32);
+    Ok(char.filter(|char| *char != '\0').unwrap_or(UNDECODABLE))
 }
 
 #[derive(Default)]
@@ -233,6 +268,7 @@ fn local(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::volume::is_expressible;
 
     fn refused(document: &str) -> String {
         parse(document.as_bytes()).unwrap_err().to_string()
@@ -269,7 +305,8 @@ mod tests {
     fn only_the_five_entities_are_known() {
         assert!(refused("<a>&nbsp;</a>").contains("nbsp"));
         assert!(parse(b"<a b=\"&nbsp;\"/>").is_err());
-        assert!(parse(b"<a>&#0;</a>").is_err());
+        assert!(refused("<a>&#xg;</a>").contains("#xg"));
+        assert!(refused("<a>&#;</a>").contains("no number"));
     }
 
     #[test]
@@ -308,6 +345,21 @@ mod tests {
     #[test]
     fn other_encodings_are_refused() {
         assert!(refused("<?xml version=\"1.0\" encoding=\"latin1\"?><a/>").contains("latin1"));
-        assert!(parse(b"<a>\xff</a>").is_err());
+    }
+
+    #[test]
+    fn what_cannot_be_decoded_damages_its_own_value_only() {
+        let document = b"<a><b>M\xfcller</b><b>good</b><b>cut\xc3</b><b>\xed\xa0\x80</b>\
+            <b>&#0;&#xd800;&#x110000;&#99999999999;</b><b>&#65;&#x42;</b></a>";
+        let root = parse(document).unwrap();
+        let texts: Vec<&str> = root.children.iter().map(|b| b.text.as_str()).collect();
+        let damaged = ["M\u{1a}ller", "good", "cut\u{1a}"];
+        assert_eq!(texts[..3], damaged);
+        assert_eq!(texts[3].chars().collect::<Vec<_>>(), [UNDECODABLE; 3]);
+        assert_eq!(texts[4].chars().collect::<Vec<_>>(), [UNDECODABLE; 4]);
+        assert_eq!(texts[5], "AB");
+        let expressible: Vec<bool> = texts.iter().map(|text| is_expressible(text)).collect();
+        assert_eq!(expressible, [false, true, false, false, false, true]);
+        assert!(decode(&[0xff; 1000]).len() <= 1000);
     }
 }

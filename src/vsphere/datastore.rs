@@ -4,6 +4,7 @@ use super::host::Host;
 use super::property::{self, Properties};
 use super::{Moref, Session};
 use crate::error::{Context, Kind, Result};
+use crate::volume::is_expressible;
 
 /// The types of datastores a disk can be imported to.
 const TYPES: [&str; 6] = ["vmfs", "nfs", "nfs41", "vsan", "vvol", "other"];
@@ -143,6 +144,9 @@ impl Datastore {
         let most = self.largest_disk.unwrap_or(LARGEST_DISK);
         let (kind, why) = if self.accessible == Some(false) {
             (Kind::InvalidState, "is not accessible".to_owned())
+        } else if !is_expressible(&self.kept_name) {
+            let why = "has characters in its name that cannot be sent back to the server";
+            (Kind::Unsupported, why.to_owned())
         } else if self.maintenance {
             (Kind::InvalidState, "is in maintenance".to_owned())
         } else if !self.kind.is_empty() && !TYPES.contains(&self.kind.as_str()) {

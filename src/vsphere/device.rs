@@ -3,7 +3,7 @@
 use super::Moref;
 use crate::error::{Error, Kind, Result};
 use crate::transport::soap::{Element, Node};
-use crate::volume::{AdapterType, DiskType};
+use crate::volume::{AdapterType, DiskType, is_expressible};
 use std::collections::HashMap;
 
 /// A virtual disk of a virtual machine, as `config.hardware.device` describes it.
@@ -89,6 +89,8 @@ fn disk(device: &Node, by_key: &HashMap<i32, &Node>) -> Option<Disk> {
         Some(format!("its backing is a {kind}"))
     } else if backing.is_some_and(|b| b.child("keyId").is_some()) {
         Some("it is encrypted".into())
+    } else if !text("fileName").is_none_or(|path| is_expressible(&path)) {
+        Some("its path has characters that cannot be sent back to the server".into())
     } else {
         None
     };

@@ -35,6 +35,7 @@ pub use session::Session;
 
 use crate::error::{Error, Kind, Result};
 use crate::transport::soap::{Element, Node};
+use crate::volume::is_expressible;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -60,7 +61,9 @@ impl Moref {
     pub fn from_node(node: &Node) -> Option<Self> {
         let kind = node.attribute("type")?;
         let value = node.text.trim();
-        (!value.is_empty()).then(|| Moref::new(kind, value))
+        // A damaged reference would come back to the server as another one.
+        let usable = !value.is_empty() && is_expressible(value) && is_expressible(kind);
+        usable.then(|| Moref::new(kind, value))
     }
 }
 

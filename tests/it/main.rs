@@ -23,6 +23,7 @@ mod largest;
 mod leases;
 mod manifest;
 mod moved;
+mod names;
 mod network;
 mod peer;
 mod peers;

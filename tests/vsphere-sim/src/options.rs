@@ -124,6 +124,8 @@ pub struct Options {
     pub initialized: Option<i32>,
     /// Whether tasks can be cancelled while they are held at a gate.
     pub cancelable_tasks: bool,
+    /// Whether replacement characters (U+FFFD) in texts are sent as bytes that are no UTF-8.
+    pub mangled_text: bool,
     /// Whether `VirtualDiskManager.CopyVirtualDisk_Task` takes a `destSpec`; not every server does.
     pub copy_dest_spec: bool,
     /// Whether destroying a machine removes its whole folder, with every file in it, instead of the machine's own files.
@@ -168,6 +170,7 @@ impl Default for Options {
             control: false,
             initialized: Some(0),
             cancelable_tasks: false,
+            mangled_text: false,
             copy_dest_spec: true,
             destroy_removes_folder: false,
             refuse_disk_moves: false,

@@ -71,7 +71,24 @@ pub async fn answer(request: Request<Incoming>, line: &Arc<Line>, entrance: &Ent
             response.headers_mut().insert(header::SET_COOKIE, value);
         }
     }
+    if shared.read().options.mangled_text {
+        mangle(&mut response);
+    }
     after(line, &troubles, response).await
+}
+
+/// Sends replacement characters as bytes that are no UTF-8.
+fn mangle(response: &mut Response<Body>) {
+    if let Body::Full(Some(text)) = response.body_mut() {
+        let mut mangled = Vec::with_capacity(text.len());
+        for (index, part) in String::from_utf8_lossy(text).split('\u{fffd}').enumerate() {
+            if index > 0 {
+                mangled.push(0xfc);
+            }
+            mangled.extend_from_slice(part.as_bytes());
+        }
+        *text = mangled.into();
+    }
 }
 
 fn text(headers: &HeaderMap, name: &str) -> String {
