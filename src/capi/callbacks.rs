@@ -28,9 +28,6 @@ unsafe impl Sync for CallbackService {}
 /// The first buffer for metadata, and more than this library's own metadata ever needs.
 const METADATA_BUFFER: usize = 64 << 10;
 
-/// Longer metadata is none.
-const LONGEST_METADATA: usize = 1 << 20;
-
 impl CallbackService {
     /// # Errors
     /// [`Kind::InvalidArgument`] for a table that can neither keep backups nor give them back, or

@@ -143,6 +143,8 @@ impl<'a> Backup<'a> {
         mut writer: Box<dyn BackupWriter + 'a>,
     ) -> Result<()> {
         self.summary.backing = backing.moref.value.clone();
+        let longest = StreamRecord::longest(self.format);
+        self.metadata(op, backing, disk, longest).to_json()?;
         let export = Export {
             backing: &backing.moref,
             disk,
@@ -194,7 +196,9 @@ impl<'a> Backup<'a> {
         }
         op.enter(Phase::Finish, 0)?;
         self.summary.moved(&facts);
-        let text = self.metadata(op, backing, disk, &facts).to_json()?;
+        let text = self
+            .metadata(op, backing, disk, StreamRecord::of(&facts, self.format))
+            .to_json()?;
         writer
             .set_metadata(&text)
             .context("give the metadata to the service")?;
@@ -281,7 +285,7 @@ impl<'a> Backup<'a> {
         op: &Operation<'_>,
         backing: &Backing,
         disk: &Disk,
-        facts: &Facts,
+        stream: StreamRecord,
     ) -> Metadata {
         let about = &op.session().content().about;
         Metadata {
@@ -304,7 +308,7 @@ impl<'a> Backup<'a> {
                 instance_uuid: backing.instance_uuid.clone(),
                 cinder_id: backing.cinder_id().map(str::to_owned),
             },
-            stream: StreamRecord::of(facts, self.format),
+            stream,
             source: SourceRecord {
                 product: format!("{} {}", about.name, about.version),
                 server_uuid: about.instance_uuid.clone(),

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 
 const SUFFIX: &str = ".journal";
 
-/// No honest journal is longer: an operation makes a handful of notes.
+/// The longest journal that is written and read: an operation makes a handful of notes.
 const LONGEST: u64 = 1 << 20;
 
 /// The first line of a journal.
@@ -34,6 +34,7 @@ pub(super) struct Heading {
 /// A journal being written.
 pub(super) struct Journal {
     path: PathBuf,
+    length: u64,
     file: Flock<File>,
 }
 
@@ -50,7 +51,11 @@ impl Journal {
     pub(super) fn begin(directory: &Path, heading: &Heading) -> Result<Journal> {
         let path = directory.join(format!("{}{SUFFIX}", heading.operation));
         let file = create(&path)?;
-        let mut journal = Journal { path, file };
+        let mut journal = Journal {
+            path,
+            length: 0,
+            file,
+        };
         let begun = journal
             .line(heading)
             .and_then(|()| sync_directory(directory));
@@ -78,10 +83,21 @@ impl Journal {
         let mut line = serde_json::to_vec(value)
             .map_err(|e| Error::new(Kind::InvalidArgument, format!("{what}: {e}")))?;
         line.push(b'\n');
+        let length = self.length + line.len() as u64;
+        if length > LONGEST {
+            return Err(Error::new(
+                Kind::InvalidArgument,
+                format!(
+                    "{what}: it would have {length} bytes, {LONGEST} at most can be read again"
+                ),
+            ));
+        }
         self.file
             .write_all(&line)
             .and_then(|()| self.file.sync_data())
-            .map_err(|e| Error::io(&what, &e))
+            .map_err(|e| Error::io(&what, &e))?;
+        self.length = length;
+        Ok(())
     }
 }
 
@@ -315,6 +331,25 @@ mod tests {
         assert!(torn.exists());
         Journals::read(directory.path(), false).unwrap();
         assert!(!torn.exists());
+    }
+
+    #[test]
+    fn a_journal_is_written_up_to_the_length_that_is_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut journal = Journal::begin(directory.path(), &heading("full")).unwrap();
+        journal.note(&made("")).unwrap();
+        let path = directory.path().join("full.journal");
+        let written = path.metadata().unwrap().len();
+        let line = serde_json::to_vec(&made("")).unwrap().len() as u64 + 1;
+        let rest = (LONGEST - written - line) as usize;
+        assert!(journal.note(&made(&"x".repeat(rest + 1))).is_err());
+        assert_eq!(path.metadata().unwrap().len(), written);
+        journal.note(&made(&"x".repeat(rest))).unwrap();
+        assert_eq!(path.metadata().unwrap().len(), LONGEST);
+        assert!(journal.note(&made("")).is_err());
+        drop(journal);
+        let found = Journals::read(directory.path(), true).unwrap().dead;
+        assert_eq!(found[0].made.len(), 2);
     }
 
     #[test]

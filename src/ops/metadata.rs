@@ -1,7 +1,7 @@
 //! What a backup knows of itself: versioned JSON, kept by the service beside the stream.
 
 use crate::error::{Error, Kind, Result};
-use crate::service::Format;
+use crate::service::{Format, LONGEST_METADATA, check_metadata};
 use crate::transport::tls::unhex;
 use crate::vmdk::Facts;
 use serde::{Deserialize, Serialize};
@@ -14,9 +14,6 @@ pub const FORMAT: &str = "vmdk-backup";
 /// The newest version this library reads, and the one it writes. A reader refuses a newer one,
 /// and ignores fields it does not know.
 pub const VERSION: u32 = 1;
-
-/// No honest metadata is longer.
-const LONGEST: usize = 1 << 20;
 
 /// A backup's metadata.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -121,6 +118,20 @@ pub struct Times {
 }
 
 impl StreamRecord {
+    /// The longest record there can be: with it, metadata can be measured before the disk moves.
+    pub(super) fn longest(format: Format) -> Self {
+        let digest = hex(&[0; 32]);
+        StreamRecord {
+            format: name_of(format).into(),
+            length: u64::MAX,
+            sha256: digest.clone(),
+            capacity: u64::MAX,
+            grains: u64::MAX,
+            populated: u64::MAX,
+            content_digest: Some(digest),
+        }
+    }
+
     /// What `facts` says of a stream.
     pub fn of(facts: &Facts, format: Format) -> Self {
         StreamRecord {
@@ -245,10 +256,12 @@ impl Metadata {
     /// The JSON text for the service.
     ///
     /// # Errors
-    /// None that is known: every field is a text or a number.
+    /// [`Kind::InvalidArgument`] for metadata that [`Metadata::from_json`] would not read.
     pub fn to_json(&self) -> Result<String> {
-        serde_json::to_string_pretty(self)
-            .map_err(|e| Error::new(Kind::InvalidArgument, format!("write metadata: {e}")))
+        let text = serde_json::to_string_pretty(self)
+            .map_err(|e| Error::new(Kind::InvalidArgument, format!("write metadata: {e}")))?;
+        check_metadata(&text)?;
+        Ok(text)
     }
 
     /// Reads what a service kept.
@@ -257,7 +270,7 @@ impl Metadata {
     /// [`Kind::Corrupt`] for what is no metadata, [`Kind::Unsupported`] for a newer version.
     pub fn from_json(text: &str) -> Result<Metadata> {
         let corrupt = |why: String| Error::new(Kind::Corrupt, format!("metadata: {why}"));
-        if text.len() > LONGEST {
+        if text.len() > LONGEST_METADATA {
             return Err(corrupt(format!("{} bytes are too long", text.len())));
         }
         #[derive(Deserialize)]
@@ -355,6 +368,24 @@ mod tests {
         assert_eq!(
             Metadata::from_json(&newer).unwrap_err().kind(),
             Kind::Unsupported
+        );
+    }
+
+    #[test]
+    fn metadata_is_written_up_to_the_length_that_is_read() {
+        let mut metadata = sample();
+        let rest = LONGEST_METADATA - metadata.to_json().unwrap().len();
+        metadata.source.product += &"x".repeat(rest);
+        let text = metadata.to_json().unwrap();
+        assert_eq!(text.len(), LONGEST_METADATA);
+        assert_eq!(Metadata::from_json(&text).unwrap(), metadata);
+        metadata.source.product.push('x');
+        let error = metadata.to_json().unwrap_err();
+        assert_eq!(error.kind(), Kind::InvalidArgument, "{error}");
+        let longer = format!("{text} ");
+        assert_eq!(
+            Metadata::from_json(&longer).unwrap_err().kind(),
+            Kind::Corrupt
         );
     }
 

@@ -39,7 +39,7 @@ pub use verify::{VerifyOptions, verify_backup};
 pub use watch::{Progress, ProgressFn};
 
 use crate::error::{Error, Kind, Result};
-use crate::service::{Format, Staging};
+use crate::service::{Format, LONGEST_BACKUP_ID, Staging};
 use crate::vmdk::Level;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -82,9 +82,6 @@ struct Limits {
     /// A lease on its way to ready.
     lease: Duration,
 }
-
-/// The longest name of a backup: what file systems take.
-const LONGEST_BACKUP_ID: usize = 255;
 
 impl Common<'_> {
     fn limits(&self) -> Limits {

@@ -9,7 +9,10 @@
 
 mod partial;
 
-use super::{BackupReader, BackupRequest, BackupService, BackupWriter, Format};
+use super::{
+    BackupReader, BackupRequest, BackupService, BackupWriter, Format, LONGEST_BACKUP_ID,
+    LONGEST_METADATA,
+};
 use crate::error::{Error, Kind, Result};
 use crate::file::FileWriter;
 use crate::vmdk::{DiskSource, RawDisk};
@@ -31,12 +34,6 @@ const RAW: &str = "disk.raw";
 
 /// The metadata, beside the stream.
 const METADATA: &str = "metadata.json";
-
-/// The longest backup id: what file systems take.
-const LONGEST_ID: usize = 255;
-
-/// Longer metadata is none.
-const LONGEST_METADATA: u64 = 1 << 20;
 
 /// Keeps each backup in a directory of its own. Any number of processes may share the directory.
 pub struct Directory {
@@ -74,7 +71,11 @@ impl Directory {
     /// Where the backup `id` is, if its name can be a file's.
     fn backup(&self, id: &str) -> Result<PathBuf> {
         let known = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-        if id.is_empty() || id.len() > LONGEST_ID || id.starts_with('.') || !id.bytes().all(known) {
+        if id.is_empty()
+            || id.len() > LONGEST_BACKUP_ID
+            || id.starts_with('.')
+            || !id.bytes().all(known)
+        {
             return Err(Error::new(
                 Kind::InvalidArgument,
                 format!("backup id {id:?} is no file name of letters, digits, '.', '_' and '-'"),
@@ -158,6 +159,7 @@ impl BackupWriter for DirectoryWriter {
     }
 
     fn set_metadata(&mut self, metadata: &str) -> Result<()> {
+        super::check_metadata(metadata)?;
         let path = self.partial.path.join(METADATA);
         let file = File::options()
             .write(true)
@@ -240,14 +242,14 @@ impl BackupReader for DirectoryReader {
         let Some((file, length)) = open_regular(&path)? else {
             return Ok(None);
         };
-        if length > LONGEST_METADATA {
+        if length > LONGEST_METADATA as u64 {
             return Err(Error::new(
                 Kind::Corrupt,
                 format!("{} has {length} bytes", path.display()),
             ));
         }
         let mut text = Vec::new();
-        file.take(LONGEST_METADATA)
+        file.take(LONGEST_METADATA as u64)
             .read_to_end(&mut text)
             .map_err(|e| failed("read", &path, &e))?;
         let text = String::from_utf8(text)

@@ -14,6 +14,29 @@ use bytes::Bytes;
 use std::ops::Range;
 use std::path::Path;
 
+/// The longest name of a backup, in bytes: what file systems take.
+pub const LONGEST_BACKUP_ID: usize = 255;
+
+/// The longest metadata of a backup, in bytes; written and read up to here, and no further.
+pub const LONGEST_METADATA: usize = 1 << 20;
+
+/// Refuses metadata that no reader would take.
+///
+/// # Errors
+/// [`Kind::InvalidArgument`].
+pub fn check_metadata(text: &str) -> Result<()> {
+    if text.len() <= LONGEST_METADATA {
+        return Ok(());
+    }
+    Err(Error::new(
+        Kind::InvalidArgument,
+        format!(
+            "the metadata has {} bytes, {LONGEST_METADATA} at most can be read again",
+            text.len()
+        ),
+    ))
+}
+
 /// How the bytes travel between vSphere and a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Staging {

@@ -1,11 +1,11 @@
 //! The caller's functions for a backup being read.
 
-use super::{LONGEST_METADATA, METADATA_BUFFER, lacking, outcome};
+use super::{METADATA_BUFFER, lacking, outcome};
 use crate::capi::guard::outward;
 use crate::capi::service::vmdk_service_callbacks;
 use crate::capi::text::path_to_c;
 use crate::error::{Error, Kind, Result};
-use crate::service::BackupReader;
+use crate::service::{BackupReader, LONGEST_METADATA};
 use std::ffi::{CString, c_void};
 use std::ops::Range;
 use std::path::Path;

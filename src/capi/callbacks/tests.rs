@@ -4,6 +4,7 @@ mod raw;
 
 use super::*;
 use crate::service::Format;
+use crate::service::LONGEST_METADATA;
 use crate::service::conformance;
 use bytes::Bytes;
 use std::collections::HashMap;

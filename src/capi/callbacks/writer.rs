@@ -5,7 +5,7 @@ use crate::capi::guard::outward;
 use crate::capi::service::vmdk_service_callbacks;
 use crate::capi::text::{path_to_c, to_c};
 use crate::error::Result;
-use crate::service::BackupWriter;
+use crate::service::{BackupWriter, check_metadata};
 use bytes::Bytes;
 use std::ffi::{CString, c_void};
 use std::ops::Range;
@@ -79,6 +79,7 @@ impl BackupWriter for CallbackWriter<'_> {
         let Some(set_metadata) = self.table.set_metadata else {
             return Ok(());
         };
+        check_metadata(metadata)?;
         let text = to_c(metadata, "the metadata")?;
         // SAFETY: `writer` is what create made; the text is valid during the call.
         let returned = outward(|| unsafe {

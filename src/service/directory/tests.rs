@@ -160,3 +160,28 @@ fn the_directory_must_be_one() {
     let no_directory = Directory::new(&file);
     assert_eq!(no_directory.err().unwrap().kind(), Kind::InvalidArgument);
 }
+
+#[test]
+fn an_id_and_metadata_are_kept_up_to_the_length_that_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let service = Directory::new(directory.path()).unwrap();
+    let id = "x".repeat(LONGEST_BACKUP_ID);
+    let request = |backup_id| BackupRequest {
+        backup_id,
+        volume_id: "v",
+        capacity: 512,
+        format: Format::Stream,
+    };
+    let longest = "m".repeat(LONGEST_METADATA);
+    let mut writer = service.create(&request(&id)).unwrap();
+    writer.write(&Bytes::from_static(b"stream")).unwrap();
+    let refused = writer.set_metadata(&format!("{longest}m")).unwrap_err();
+    assert_eq!(refused.kind(), Kind::InvalidArgument, "{refused}");
+    writer.set_metadata(&longest).unwrap();
+    writer.commit().unwrap();
+    let kept = service.open(&id).unwrap().metadata().unwrap();
+    assert_eq!(kept.as_deref(), Some(longest.as_str()));
+    let longer = format!("{id}x");
+    assert!(service.create(&request(&longer)).is_err());
+    assert!(service.open(&longer).is_err());
+}
