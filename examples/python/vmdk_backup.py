@@ -1,18 +1,27 @@
 """Backs up and restores the virtual disks of vSphere volumes: a binding of libvmdk_backup by ctypes."""
 
+import atexit
 import contextlib
 import ctypes
 import errno
+import json
+import operator
+import os
 import signal
+import sys
 import threading
 import traceback
-from ctypes import (CFUNCTYPE, POINTER, Structure, byref, c_bool, c_char, c_char_p, c_int32,
-                    c_size_t, c_uint32, c_uint64, c_void_p, sizeof)
+import weakref
+from ctypes import byref, c_char_p, c_int32, c_uint32, c_uint64, c_void_p, sizeof
 
-LIBRARY = "libvmdk_backup.so.0.1"  # the ABI that the structures below are of
+import vmdk_backup_abi as abi
 
-CANCELLED, AUTH, NOT_FOUND, EXISTS = 5, 9, 10, 11
-_SERVICE_NOT_FOUND, _SERVICE_EXISTS, _SERVICE_NO_SPACE = -10010, -10011, -10013
+LIBRARY = "libvmdk_backup.so.0.1"  # the ABI that the structures are of
+
+CANCELLED = abi.VMDK_STATUS_CANCELLED
+AUTH = abi.VMDK_STATUS_AUTH
+NOT_FOUND = abi.VMDK_STATUS_NOT_FOUND
+EXISTS = abi.VMDK_STATUS_EXISTS
 
 
 class Error(Exception):
@@ -53,11 +62,12 @@ class Client:
     """A session with a vCenter or an ESXi host, to be used in a with statement."""
 
     def __init__(self, server, username, password, ca_file=None, pin=None, insecure=False):
-        options = _ClientOptions(
-            server=_utf8(server), username=_utf8(username), password=_utf8(password),
-            ca_file=_utf8(ca_file), pin=_utf8(pin), insecure=insecure)
+        options = _structure(
+            abi.vmdk_client_options, server=server, username=username, password=password,
+            ca_file=ca_file, pin=pin, insecure=bool(insecure))
         self._client = c_void_p()
         _check(_lib.vmdk_client_connect, byref(options), byref(self._client))
+        self._free = weakref.finalize(self, _lib.vmdk_client_free, self._client)
 
     def __enter__(self):
         return self
@@ -66,37 +76,42 @@ class Client:
         self.close()
 
     def close(self):
-        """Logs out. Nothing may use the client any more."""
-        _lib.vmdk_client_free(self._client)
-        self._client = c_void_p()
+        """Logs out, when the last operation that uses the client is done. Forgotten, it is done by the
+        garbage collector, or at exit."""
+        self._free()
 
     def backup(self, service, backup_id, progress=None, **volume):
         """Backs up a volume: name, id or moref. progress(phase, done, total) is called at least
         once a second, and what it raises ends the operation."""
-        return self._operate(_lib.vmdk_backup_volume, service, backup_id, progress, volume)
+        return self._operate(_lib.vmdk_backup_volume, abi.vmdk_backup_options, service,
+                             backup_id, progress, volume)
 
     def restore(self, service, backup_id, progress=None, **volume):
         """Restores a backup into a volume: name, id or moref, and where it has to be made, the
         other fields of vmdk_volume."""
-        return self._operate(_lib.vmdk_restore_backup, service, backup_id, progress, volume)
+        return self._operate(_lib.vmdk_restore_backup, abi.vmdk_restore_options, service,
+                             backup_id, progress, volume)
 
-    def _operate(self, call, service, backup_id, progress, volume):
+    def _operate(self, call, kind, service, backup_id, progress, volume):
+        if progress is not None and not callable(progress):
+            raise TypeError("progress must be callable")
         callbacks = _Callbacks(service, progress)
+        volume = _volume(**volume)
+        summary = _structure(abi.vmdk_summary)
         handle, cancel = c_void_p(), c_void_p()
-        try:
-            _check(_lib.vmdk_service_new, byref(callbacks.table), byref(handle))
-            _check(_lib.vmdk_cancel_new, byref(cancel))
-            summary = _Summary()
-            options = _OperationOptions(
-                backup_id=_utf8(backup_id), progress=callbacks.progress, cancel=cancel)
-            volume = _Volume(**{name: _utf8(value) for name, value in volume.items()})
-            with _interrupted_by(cancel):
-                _check(call, self._client, handle, byref(volume), byref(options), byref(summary),
-                       callbacks=callbacks)
-            return summary
-        finally:
-            _lib.vmdk_cancel_free(cancel)
-            _lib.vmdk_service_free(handle)
+        _check(_lib.vmdk_cancel_new, byref(cancel))
+        with _under_way(cancel):
+            try:
+                options = _structure(
+                    kind, backup_id=backup_id, progress=callbacks.progress, cancel=cancel)
+                _check(_lib.vmdk_service_new, byref(callbacks.table), byref(handle))
+                with _interrupted_by(cancel):
+                    _check(call, self._client, handle, byref(volume), byref(options),
+                           byref(summary), callbacks=callbacks)
+            finally:
+                _lib.vmdk_cancel_free(cancel)
+                _lib.vmdk_service_free(handle)
+        return summary
 
 
 @contextlib.contextmanager
@@ -126,71 +141,107 @@ def _interrupted_by(cancel):
 # ---- structures -------------------------------------------------------------------------------
 
 
-class _Sized(Structure):
-    def __init__(self, **fields):
-        unknown = fields.keys() - {name for name, _ in self._fields_}
-        if unknown:
-            raise TypeError(f"no field {', '.join(unknown)}")
-        super().__init__(struct_size=sizeof(self), **fields)
+def _structure(kind, **fields):
+    """A structure of the header with its size and fields."""
+    kinds = dict(kind._fields_)
+    made = kind(struct_size=sizeof(kind))
+    for name, value in fields.items():
+        if name not in kinds:
+            raise TypeError(f"{kind.__name__} has no field {name}")
+        setattr(made, name, _value(kinds[name], value, name))
+    return made
 
 
-class _ClientOptions(_Sized):
-    _fields_ = [
-        ("struct_size", c_size_t), ("server", c_char_p), ("username", c_char_p),
-        ("password", c_char_p), ("ca_file", c_char_p), ("pin", c_char_p), ("insecure", c_uint32),
-        ("allow_plain_http", c_uint32), ("connect_timeout_ms", c_uint32),
-        ("request_timeout_ms", c_uint32), ("keepalive_interval_ms", c_uint32),
-        ("log_level", c_int32), ("proxy", c_char_p), ("state_dir", c_char_p), ("log", c_void_p),
-        ("log_user_data", c_void_p), ("log_free", c_void_p)]
+def _value(kind, value, name):
+    """A value as ctypes takes it for a field of that type. By itself ctypes takes an integer for the
+    address of a string, ends strings at a NUL, and cuts integers that are too large."""
+    if kind is c_char_p and value is not None:
+        if not isinstance(value, (str, bytes)):
+            raise TypeError(f"{name} must be a string, not {type(value).__name__}")
+        value = value.encode() if isinstance(value, str) else value
+        if b"\0" in value:
+            raise ValueError(f"{name} contains a NUL")
+    elif kind in (c_int32, c_uint32, c_uint64):
+        value = operator.index(value)
+        if kind(value).value != value:
+            raise OverflowError(f"{name} is {value}, which is too large or too small")
+    return value
 
 
-class _Volume(_Sized):
-    _fields_ = [
-        ("struct_size", c_size_t), ("name", c_char_p), ("id", c_char_p), ("moref", c_char_p),
-        ("size_bytes", c_uint64), ("disk_type", c_int32), ("adapter_type", c_int32),
-        ("disk_key", c_int32), ("extra_config_count", c_uint32), ("extra_config", c_void_p),
-        ("storage_profile", c_char_p), ("datacenter", c_char_p), ("compute", c_char_p),
-        ("resource_pool", c_char_p), ("datastore", c_char_p), ("folder", c_char_p)]
+def _volume(extra_config=None, **fields):
+    """A vmdk_volume; extra_config is a mapping of strings."""
+    if fields.keys() & {"struct_size", "extra_config_count"}:
+        raise TypeError("struct_size and extra_config_count are for the binding to set")
+    pairs = [_pair(key, value) for key, value in (extra_config or {}).items()]
+    volume = _structure(abi.vmdk_volume, extra_config_count=len(pairs), **fields)
+    if pairs:
+        volume.extra_config = (abi.vmdk_pair * len(pairs))(*pairs)
+    return volume
 
 
-class _Request(Structure):
-    _fields_ = [("struct_size", c_size_t), ("backup_id", c_char_p), ("volume_id", c_char_p),
-                ("capacity", c_uint64)]
+def _pair(key, value):
+    return abi.vmdk_pair(_value(c_char_p, key, "a key"), _value(c_char_p, value, "a value"))
 
 
-class _Summary(_Sized):
-    _fields_ = [
-        ("struct_size", c_size_t), ("capacity", c_uint64), ("stream_length", c_uint64),
-        ("populated", c_uint64), ("backing_created", c_uint32), ("notice_count", c_uint32),
-        ("operation_id", c_char * 32), ("backing", c_char * 128), ("stream_sha256", c_char * 72),
-        ("content_digest", c_char * 72), ("notices", c_char * 2048)]
+# ---- operations under way ---------------------------------------------------------------------
+
+_changed = threading.Condition()
+_switches = set()  # the addresses of those of the operations under way
+_exiting = False
 
 
-_Progress = CFUNCTYPE(c_int32, c_void_p, c_int32, c_uint64, c_uint64)
+@contextlib.contextmanager
+def _under_way(cancel):
+    """Notes an operation, so that the interpreter does not exit in the midst of it: its threads would
+    end where they next run Python, which in a callback is within the library."""
+    with _changed:
+        if _exiting:
+            raise RuntimeError("the interpreter is exiting")
+        _switches.add(cancel.value)
+    try:
+        yield
+    finally:
+        with _changed:
+            _switches.discard(cancel.value)
+            _changed.notify_all()
 
 
-class _OperationOptions(_Sized):
-    """vmdk_backup_options and vmdk_restore_options, which have the same fields."""
-    _fields_ = [
-        ("struct_size", c_size_t), ("backup_id", c_char_p), ("temp_dir", c_char_p),
-        ("staging", c_int32), ("stall_timeout_ms", c_uint32), ("progress", _Progress),
-        ("progress_user_data", c_void_p), ("cancel", c_void_p)]
+def _throw_all():
+    for switch in _switches:
+        _lib.vmdk_cancel_throw(switch)
 
 
-class _ServiceTable(_Sized):
-    _fields_ = [
-        ("struct_size", c_size_t), ("user_data", c_void_p), ("free", c_void_p),
-        ("create", CFUNCTYPE(c_int32, c_void_p, POINTER(_Request), POINTER(c_void_p))),
-        ("write", CFUNCTYPE(c_int32, c_void_p, c_void_p, c_void_p, c_size_t)),
-        ("set_metadata", CFUNCTYPE(c_int32, c_void_p, c_void_p, c_void_p, c_size_t)),
-        ("commit", CFUNCTYPE(c_int32, c_void_p, c_void_p)),
-        ("abort", CFUNCTYPE(None, c_void_p, c_void_p)),
-        ("open", CFUNCTYPE(c_int32, c_void_p, c_char_p, POINTER(c_uint64), POINTER(c_void_p))),
-        ("read", CFUNCTYPE(c_int32, c_void_p, c_void_p, c_void_p, c_size_t, POINTER(c_size_t))),
-        ("get_metadata",
-         CFUNCTYPE(c_int32, c_void_p, c_void_p, c_void_p, c_size_t, POINTER(c_size_t))),
-        ("close", CFUNCTYPE(None, c_void_p, c_void_p)),
-        ("backup_file", c_void_p), ("restore_file", c_void_p)]
+def _end_interrupted():
+    """After a Ctrl-C that ended the main thread, ends operations on threads that will be waited for."""
+    if getattr(sys, "last_type", None) is KeyboardInterrupt:
+        with _changed:
+            _throw_all()
+
+
+def _end_all():
+    """When all threads are done that the interpreter waits for: ends operations on others."""
+    global _exiting
+    with _changed:
+        _exiting = True
+        _throw_all()
+        while _switches:
+            try:
+                _changed.wait()
+            except KeyboardInterrupt:
+                pass  # they are ending
+
+
+def _forget_all():
+    """In a forked child, which has none of the threads."""
+    global _changed
+    _changed = threading.Condition()
+    _switches.clear()
+
+
+atexit.register(_end_all)
+os.register_at_fork(after_in_child=_forget_all)
+if hasattr(threading, "_register_atexit"):  # called before threads are waited for; atexit's, after that
+    threading._register_atexit(_end_interrupted)
 
 
 # ---- callbacks --------------------------------------------------------------------------------
@@ -202,23 +253,25 @@ class _Callbacks:
     def __init__(self, service, progress):
         self._service = service
         self._writer = self._reader = None
+        self._written = 0
+        self._expected = None
         self._report = progress
         self.exception = None
         # Also where nobody asked for it: Python hears of Ctrl-C when it is called.
-        self.progress = _Progress(self._guarded(self._on_progress))
+        self.progress = abi.vmdk_progress_callback(self._guarded(self._on_progress))
         functions = {}
-        for name, kind in _ServiceTable._fields_:
+        for name, kind in abi.vmdk_service_callbacks._fields_:
             method = getattr(self, "_" + name, None)
             if method:
                 functions[name] = kind(self._guarded(method, void=kind._restype_ is None))
-        self.table = _ServiceTable(**functions)
+        self.table = _structure(abi.vmdk_service_callbacks, **functions)
 
     def _guarded(self, method, void=False):
         """The method as C may call it: no exception passes through C."""
         def function(_user_data, *arguments):
             try:
-                result = method(*arguments)
-                return None if void else result or 0
+                method(*arguments)
+                return None if void else 0
             except BaseException as exception:
                 if void:  # the operation goes its way all the same
                     traceback.print_exc()
@@ -237,12 +290,21 @@ class _Callbacks:
             _text(request.backup_id), _text(request.volume_id), request.capacity)
 
     def _write(self, _writer, data, length):
-        self._writer.write(ctypes.string_at(data, length))
+        taken = self._writer.write(ctypes.string_at(data, length))
+        if taken is not None and taken != length:
+            raise ValueError(f"write() took {taken} of {length} bytes")
+        self._written += length
 
-    def _set_metadata(self, _writer, metadata, length):
-        self._writer.set_metadata(ctypes.string_at(metadata, length).decode())
+    def _set_metadata(self, _writer, metadata, _length):
+        text = metadata.decode()
+        self._expected = json.loads(text)["stream"]["length"]
+        self._writer.set_metadata(text)
 
     def _commit(self, _writer):
+        # What a signal handler raises at the very beginning of a callback is caught nowhere: C does not
+        # hear of it, and the callback's work is not done.
+        if self._written != self._expected:
+            raise RuntimeError(f"{self._written} bytes were written, not {self._expected}")
         self._writer.commit()
 
     def _abort(self, _writer):
@@ -250,15 +312,17 @@ class _Callbacks:
 
     def _open(self, backup_id, length_out, _reader_out):
         self._reader = self._service.open(_text(backup_id))
-        length_out[0] = self._reader.length
+        length_out[0] = _value(c_uint64, self._reader.length, "length")
 
     def _read(self, _reader, buffer, size, length_out):
-        data = self._reader.read(size)
+        data = bytes(memoryview(self._reader.read(size)))
+        if len(data) > size:
+            raise ValueError(f"read({size}) returned {len(data)} bytes")
         ctypes.memmove(buffer, data, len(data))
         length_out[0] = len(data)
 
     def _get_metadata(self, _reader, buffer, size, length_out):
-        text = self._reader.metadata().encode()
+        text = _value(c_char_p, self._reader.metadata(), "metadata") or b""
         if len(text) <= size:
             ctypes.memmove(buffer, text, len(text))
         length_out[0] = len(text)
@@ -269,11 +333,11 @@ class _Callbacks:
 
 def _number(exception):
     if isinstance(exception, FileExistsError):
-        return _SERVICE_EXISTS
+        return abi.VMDK_SERVICE_EXISTS
     if isinstance(exception, FileNotFoundError):
-        return _SERVICE_NOT_FOUND
+        return abi.VMDK_SERVICE_NOT_FOUND
     if isinstance(exception, OSError) and exception.errno == errno.ENOSPC:
-        return _SERVICE_NO_SPACE
+        return abi.VMDK_SERVICE_NO_SPACE
     return -1
 
 
@@ -291,43 +355,18 @@ def _check(call, *arguments, callbacks=None):
     raise failure from callbacks.exception if callbacks else None
 
 
-def _utf8(value):
-    return value.encode() if isinstance(value, str) else value
-
-
 def _text(value):
     return value.decode() if value is not None else None
 
 
 def _load():
     library = ctypes.CDLL(LIBRARY)
-    pointer, error = c_void_p, POINTER(c_void_p)
-    operation = [pointer, pointer, POINTER(_Volume), POINTER(_OperationOptions),
-                 POINTER(_Summary), error]
-    prototypes = {
-        "vmdk_status_name": (c_char_p, [c_int32]),
-        "vmdk_phase_name": (c_char_p, [c_int32]),
-        "vmdk_error_status": (c_int32, [pointer]),
-        "vmdk_error_message": (c_char_p, [pointer]),
-        "vmdk_error_phase": (c_int32, [pointer]),
-        "vmdk_error_fault": (c_char_p, [pointer]),
-        "vmdk_error_object": (c_char_p, [pointer]),
-        "vmdk_error_operation_id": (c_char_p, [pointer]),
-        "vmdk_error_retryable": (c_bool, [pointer]),
-        "vmdk_error_free": (None, [pointer]),
-        "vmdk_cancel_new": (c_int32, [POINTER(pointer), error]),
-        "vmdk_cancel_throw": (None, [pointer]),
-        "vmdk_cancel_free": (None, [pointer]),
-        "vmdk_client_connect": (c_int32, [POINTER(_ClientOptions), POINTER(pointer), error]),
-        "vmdk_client_free": (None, [pointer]),
-        "vmdk_service_new": (c_int32, [POINTER(_ServiceTable), POINTER(pointer), error]),
-        "vmdk_service_free": (None, [pointer]),
-        "vmdk_backup_volume": (c_int32, operation),
-        "vmdk_restore_backup": (c_int32, operation),
-    }
-    for name, (result, arguments) in prototypes.items():
+    for name, (result, arguments) in abi.FUNCTIONS.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
+    version = _text(library.vmdk_version())
+    if version.split(".")[:2] != [str(abi.VMDK_VERSION_MAJOR), str(abi.VMDK_VERSION_MINOR)]:
+        raise ImportError(f"{LIBRARY} is of version {version}, with other structures")
     return library
 
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -16,6 +17,7 @@ var errBroken = errors.New("broken on purpose")
 type failingService struct {
 	failing string
 	panics  bool
+	exits   bool
 	aborted int
 }
 
@@ -25,6 +27,9 @@ func (s *failingService) enter(name string) error {
 	}
 	if s.panics {
 		panic(errBroken)
+	}
+	if s.exits {
+		runtime.Goexit()
 	}
 	return fmt.Errorf("%s: %w", name, errBroken)
 }
@@ -85,6 +90,33 @@ func TestErrorsAndPanicsOfAServiceComeBack(t *testing.T) {
 	}
 	if _, err := client.Backup(context.Background(), &failingService{}, volume, "b1"); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestAServiceThatEndsItsGoroutineFails(t *testing.T) {
+	client := connect(t)
+	for _, name := range []string{"Create", "Write", "SetMetadata", "Commit"} {
+		service := &failingService{failing: name, exits: true}
+		_, err := client.Backup(context.Background(), service, Volume{Name: "volume-1"}, "b1")
+		if err == nil || !strings.Contains(err.Error(), "ended its goroutine") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestAStringThatCWouldCutIsRefused(t *testing.T) {
+	client := connect(t)
+	for _, call := range []struct {
+		volume   Volume
+		backupID string
+	}{{Volume{Name: "volume-1\x00"}, "b1"}, {Volume{Name: "volume-1"}, "b1\x00"}} {
+		_, err := client.Backup(context.Background(), &failingService{}, call.volume, call.backupID)
+		if err == nil || !strings.Contains(err.Error(), "NUL") {
+			t.Errorf("%v: %v", call, err)
+		}
+	}
+	if _, err := Connect(Options{Server: "a\x00b", Username: "user", Password: "password"}); err == nil {
+		t.Error("connected")
 	}
 }
 

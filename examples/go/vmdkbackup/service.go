@@ -15,8 +15,8 @@ import (
 	"unsafe"
 )
 
-// A Service keeps backups. Everything of it runs on the goroutine that called Backup or Restore,
-// and may block for hours. Of its errors, fs.ErrExist, fs.ErrNotExist and syscall.ENOSPC get a
+// A Service keeps backups. Everything of it runs while Backup or Restore does, one at a time, each
+// on a goroutine of its own, and may block for hours. Of its errors, fs.ErrExist, fs.ErrNotExist and syscall.ENOSPC get a
 // status of their own.
 type Service interface {
 	// Create begins a backup. An ID that a committed backup has is fs.ErrExist.
@@ -66,15 +66,22 @@ func newService(handle cgo.Handle) (*C.vmdk_service, error) {
 }
 
 // Does a callback's work. Neither an error nor a panic may pass through C: what happened is kept
-// until the operation is back in Go, and C hears a number.
-func guard(handle C.uintptr_t, work func(*callbacks) error) (result C.int32_t) {
+// until the operation is back in Go, and C hears a number. The work has a goroutine of its own: one
+// that ends itself by runtime.Goexit, as a test does that fails, would leave C in the midst of its.
+func guard(handle C.uintptr_t, work func(*callbacks) error) C.int32_t {
 	c := cgo.Handle(handle).Value().(*callbacks)
-	defer func() {
-		if reason := recover(); reason != nil {
-			result = c.fail(fmt.Errorf("panic in the service: %v\n%s", reason, debug.Stack()))
-		}
+	done := make(chan error, 1)
+	go func() {
+		err := errors.New("the service ended its goroutine")
+		defer func() {
+			if reason := recover(); reason != nil {
+				err = fmt.Errorf("panic in the service: %v\n%s", reason, debug.Stack())
+			}
+			done <- err
+		}()
+		err = work(c)
 	}()
-	if err := work(c); err != nil {
+	if err := <-done; err != nil {
 		return c.fail(err)
 	}
 	return 0

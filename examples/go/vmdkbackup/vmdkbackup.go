@@ -11,6 +11,7 @@ import "C"
 
 import (
 	"context"
+	"errors"
 	"runtime/cgo"
 	"strings"
 	"unsafe"
@@ -46,6 +47,9 @@ func Connect(options Options) (*Client, error) {
 	}
 	if options.Insecure {
 		given.insecure = 1
+	}
+	if texts.err != nil {
+		return nil, texts.err
 	}
 	var client Client
 	var failure *C.vmdk_error
@@ -87,12 +91,10 @@ type Summary struct {
 
 // Backup backs up a volume's disk into a service. It ends early when ctx does.
 func (c *Client) Backup(ctx context.Context, service Service, volume Volume, backupID string) (Summary, error) {
-	return c.operate(ctx, service, volume, func(o operation) C.vmdk_status {
-		var texts texts
-		defer texts.free()
+	return c.operate(ctx, service, volume, backupID, func(o operation) C.vmdk_status {
 		options := C.vmdk_backup_options{
 			struct_size: C.sizeof_vmdk_backup_options,
-			backup_id:   texts.c(backupID),
+			backup_id:   o.backupID,
 			cancel:      o.cancel,
 		}
 		return C.vmdk_backup_volume(c.handle, o.service, o.volume, &options, o.summary, o.failure)
@@ -102,12 +104,10 @@ func (c *Client) Backup(ctx context.Context, service Service, volume Volume, bac
 // Restore restores a backup into the volume's backing, or into a new one where it has none. It ends
 // early when ctx does.
 func (c *Client) Restore(ctx context.Context, service Service, volume Volume, backupID string) (Summary, error) {
-	return c.operate(ctx, service, volume, func(o operation) C.vmdk_status {
-		var texts texts
-		defer texts.free()
+	return c.operate(ctx, service, volume, backupID, func(o operation) C.vmdk_status {
 		options := C.vmdk_restore_options{
 			struct_size: C.sizeof_vmdk_restore_options,
-			backup_id:   texts.c(backupID),
+			backup_id:   o.backupID,
 			cancel:      o.cancel,
 		}
 		return C.vmdk_restore_backup(c.handle, o.service, o.volume, &options, o.summary, o.failure)
@@ -116,15 +116,16 @@ func (c *Client) Restore(ctx context.Context, service Service, volume Volume, ba
 
 // What every operation is given.
 type operation struct {
-	service *C.vmdk_service
-	volume  *C.vmdk_volume
-	cancel  *C.vmdk_cancel
-	summary *C.vmdk_summary
-	failure **C.vmdk_error
+	service  *C.vmdk_service
+	volume   *C.vmdk_volume
+	backupID *C.char
+	cancel   *C.vmdk_cancel
+	summary  *C.vmdk_summary
+	failure  **C.vmdk_error
 }
 
 // Makes what an operation needs, runs it, and frees all of it again.
-func (c *Client) operate(ctx context.Context, service Service, volume Volume, run func(operation) C.vmdk_status) (Summary, error) {
+func (c *Client) operate(ctx context.Context, service Service, volume Volume, backupID string, run func(operation) C.vmdk_status) (Summary, error) {
 	var failure *C.vmdk_error
 	var cancel *C.vmdk_cancel
 	if C.vmdk_cancel_new(&cancel, &failure) != C.VMDK_STATUS_OK {
@@ -166,8 +167,12 @@ func (c *Client) operate(ctx context.Context, service Service, volume Volume, ru
 		datastore:     texts.c(volume.Datastore),
 		folder:        texts.c(volume.Folder),
 	}
+	id := texts.c(backupID)
+	if texts.err != nil {
+		return Summary{}, texts.err
+	}
 	summary := C.vmdk_summary{struct_size: C.sizeof_vmdk_summary}
-	if run(operation{made, &given, cancel, &summary, &failure}) != C.VMDK_STATUS_OK {
+	if run(operation{made, &given, id, cancel, &summary, &failure}) != C.VMDK_STATUS_OK {
 		err := takeError(failure)
 		err.Cause = callbacks.failure
 		if err.Status == StatusCancelled {
@@ -185,22 +190,29 @@ func (c *Client) operate(ctx context.Context, service Service, volume Volume, ru
 	}, nil
 }
 
-// The C strings of one call.
-type texts [][]byte
+// The C strings of one call, and what is wrong with one of them.
+type texts struct {
+	made [][]byte
+	err  error
+}
 
-// The string for C, NULL where it is empty.
+// The string for C, NULL where it is empty. One with a NUL would be another one there.
 func (t *texts) c(text string) *C.char {
 	if text == "" {
 		return nil
 	}
+	if strings.IndexByte(text, 0) >= 0 {
+		t.err = errors.New("vmdkbackup: a string contains a NUL")
+		return nil
+	}
 	made := C.CString(text)
-	*t = append(*t, unsafe.Slice((*byte)(unsafe.Pointer(made)), len(text)))
+	t.made = append(t.made, unsafe.Slice((*byte)(unsafe.Pointer(made)), len(text)))
 	return made
 }
 
 // Wipes them, since one may be a password.
 func (t *texts) free() {
-	for _, text := range *t {
+	for _, text := range t.made {
 		clear(text)
 		C.free(unsafe.Pointer(&text[0]))
 	}
