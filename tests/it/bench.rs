@@ -1,12 +1,11 @@
 //! What `make bench` measures with is right about what it measured.
 
 use std::path::Path;
-use std::process::Command;
 
 #[test]
 fn the_measurements_own_tests_pass() {
     let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/suite");
-    let output = Command::new("python3")
+    let output = crate::stage::program("python3")
         .args(["-B", "-m", "unittest", "--quiet"])
         .current_dir(suite)
         .output()

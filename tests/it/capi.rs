@@ -61,7 +61,7 @@ fn declared() -> BTreeSet<String> {
 fn the_shared_object_exports_what_the_header_declares() {
     let object = stage().join("lib/libvmdk_backup.so");
     let exported = symbols(
-        Command::new("nm")
+        crate::stage::program("nm")
             .args(["-D", "--defined-only"])
             .arg(object),
     );
@@ -73,7 +73,7 @@ fn the_shared_object_exports_what_the_header_declares() {
 fn the_archive_has_no_other_global_symbol() {
     let archive = stage().join("lib/libvmdk_backup.a");
     let global = symbols(
-        Command::new("nm")
+        crate::stage::program("nm")
             .args(["-g", "--defined-only"])
             .arg(archive),
     );
@@ -83,7 +83,7 @@ fn the_archive_has_no_other_global_symbol() {
 #[test]
 fn the_shared_object_bears_its_abi_and_cannot_be_unloaded() {
     let object = stage().join("lib/libvmdk_backup.so");
-    let dynamic = succeeds(Command::new("readelf").arg("-dW").arg(&object));
+    let dynamic = succeeds(crate::stage::program("readelf").arg("-dW").arg(&object));
     let (major, minor) = (
         env!("CARGO_PKG_VERSION_MAJOR"),
         env!("CARGO_PKG_VERSION_MINOR"),
@@ -114,14 +114,19 @@ fn check_arguments(program: &mut Command) {
 
 #[test]
 fn arguments_that_cannot_be_meant_are_refused_by_name() {
-    check_arguments(&mut Command::new(compile("gcc", &C99, ARGUMENTS, &[])));
+    check_arguments(&mut crate::stage::program(compile(
+        "gcc",
+        &C99,
+        ARGUMENTS,
+        &[],
+    )));
 }
 
 #[test]
 fn the_static_archive_does_the_same() {
     let program = scratch().join("arguments-static");
     succeeds(
-        Command::new("gcc")
+        crate::stage::program("gcc")
             .args(C99)
             .arg(root().join(ARGUMENTS))
             .args(pkg_config(&["--cflags"]))
@@ -130,7 +135,7 @@ fn the_static_archive_does_the_same() {
             .arg("-o")
             .arg(&program),
     );
-    check_arguments(&mut Command::new(program));
+    check_arguments(&mut crate::stage::program(program));
 }
 
 /// Another library that is written in Rust, as an archive.
@@ -139,7 +144,7 @@ fn another_rust_archive() -> &'static Path {
     MADE.get_or_init(|| {
         let archive = scratch().join("libanother.a");
         succeeds(
-            Command::new("rustc")
+            crate::stage::program("rustc")
                 .args(["--edition=2024", "--crate-type=staticlib"])
                 .arg(root().join("tests/c/another.rs"))
                 .arg("-o")
@@ -157,7 +162,7 @@ fn link_beside_another(compiler: &str, flags: &[&str]) {
         let name: String = flags.concat().replace(['-', ',', '='], "");
         let program = scratch().join(format!("beside-{compiler}-{name}-{order}"));
         succeeds(
-            Command::new(compiler)
+            crate::stage::program(compiler)
                 .args(flags)
                 .args(["-Wall", "-Wextra", "-Werror", "-xc"])
                 .arg(root().join("tests/c/beside.c"))
@@ -168,7 +173,7 @@ fn link_beside_another(compiler: &str, flags: &[&str]) {
                 .arg("-o")
                 .arg(&program),
         );
-        assert_eq!(succeeds(&mut Command::new(&program)), "good\n");
+        assert_eq!(succeeds(&mut crate::stage::program(&program)), "good\n");
         // Whole, it has more than a hundred megabytes.
         std::fs::remove_file(program).unwrap();
     }
@@ -194,14 +199,17 @@ fn the_archive_links_before_and_after_another_rust_archive() {
 
 /// Whether there is such a program here.
 fn exists(program: &str) -> bool {
-    Command::new(program).arg("--version").output().is_ok()
+    crate::stage::program(program)
+        .arg("--version")
+        .output()
+        .is_ok()
 }
 
 #[test]
 fn pkg_config_links_a_wholly_static_program() {
     let program = scratch().join("arguments-wholly-static");
     succeeds(
-        Command::new("gcc")
+        crate::stage::program("gcc")
             .arg("-static")
             .args(C99)
             // The C library says that getaddrinfo() loads shared objects all the same.
@@ -211,9 +219,9 @@ fn pkg_config_links_a_wholly_static_program() {
             .arg("-o")
             .arg(&program),
     );
-    let dynamic = succeeds(Command::new("readelf").arg("-dW").arg(&program));
+    let dynamic = succeeds(crate::stage::program("readelf").arg("-dW").arg(&program));
     assert!(dynamic.contains("no dynamic section"), "{dynamic}");
-    check_arguments(&mut Command::new(program));
+    check_arguments(&mut crate::stage::program(program));
     let libraries = pkg_config(&["--static", "--libs-only-l"]);
     assert_eq!(libraries[1..], STATIC_LIBRARIES);
 }
@@ -230,14 +238,14 @@ fn the_header_is_c99_where_pointers_have_32_bits() {
             &["--target=armv7-linux-gnueabihf", "-ffreestanding"],
         ),
     ] {
-        let supported = Command::new(compiler)
+        let supported = crate::stage::program(compiler)
             .args(target)
             .args(["-fsyntax-only", "-xc", "-include", "stdint.h", "/dev/null"])
             .output()
             .is_ok_and(|output| output.status.success());
         if supported {
             succeeds(
-                Command::new(compiler)
+                crate::stage::program(compiler)
                     .args(target)
                     .args(C99)
                     .arg("-fsyntax-only")

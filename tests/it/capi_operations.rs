@@ -44,7 +44,11 @@ fn check(program: &mut Command, options: Options, tests: &[&str]) {
 
 fn check_one(test: &str) {
     let program = compile("gcc", &C99, OPERATIONS, &["-lpthread"]);
-    check(&mut Command::new(program), Options::default(), &[test]);
+    check(
+        &mut crate::stage::program(program),
+        Options::default(),
+        &[test],
+    );
 }
 
 #[test]
@@ -125,7 +129,7 @@ const HANDLES: &str = "tests/c/handles.c";
 #[test]
 fn misused_handles_are_refused_and_used_ones_go_with_their_last_user() {
     let program = compile("gcc", &C99, HANDLES, &["-lpthread"]);
-    check_handles(&mut Command::new(program), Options::default(), &[]);
+    check_handles(&mut crate::stage::program(program), Options::default(), &[]);
 }
 
 #[test]

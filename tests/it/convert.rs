@@ -3,7 +3,6 @@
 use crate::fixture::{MIB, same, sha256, write_disk};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use tempfile::TempDir;
 use vmdk_backup::error::{Error, Kind};
 use vmdk_backup::ops::{ConvertOptions, InspectOptions, SourceFormat, Summary, convert, inspect};
@@ -82,7 +81,7 @@ fn a_disk_becomes_a_stream_and_the_same_disk_again() {
 #[test]
 fn a_stream_of_qemu_img_becomes_a_disk() {
     let place = Place::new(40 * MIB);
-    let made = Command::new("qemu-img")
+    let made = crate::stage::program("qemu-img")
         .args(["convert", "-O", "vmdk", "-o", "subformat=streamOptimized"])
         .args([&place.raw, &place.stream])
         .status();
@@ -136,7 +135,7 @@ fn a_full_file_system_is_no_space() {
     let place = Place::new(40 * MIB);
     let device = place.dir.path().join("small");
     std::fs::create_dir(&device).unwrap();
-    let mounted = Command::new("mount")
+    let mounted = crate::stage::program("mount")
         .args(["-t", "tmpfs", "-o", "size=2m", "none"])
         .arg(&device)
         .status();
@@ -150,7 +149,7 @@ fn a_full_file_system_is_no_space() {
     let error = run(&place.stream, &target, Format::Raw).unwrap_err();
     let stream = run(&place.raw, &device.join("disk.vmdk"), Format::Stream).unwrap_err();
     assert!(
-        Command::new("umount")
+        crate::stage::program("umount")
             .arg(&device)
             .status()
             .unwrap()

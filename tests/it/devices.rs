@@ -5,7 +5,6 @@ use crate::fixture::{MIB, sha256, write_disk};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use vmdk_backup::error::Kind;
 use vmdk_backup::service::Format;
 
@@ -18,7 +17,7 @@ struct Loop(PathBuf);
 
 impl Loop {
     fn over(file: &Path) -> Loop {
-        let made = Command::new("losetup")
+        let made = crate::stage::program("losetup")
             .args(["--find", "--show"])
             .arg(file)
             .output()
@@ -30,7 +29,7 @@ impl Loop {
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        let _ = Command::new("losetup")
+        let _ = crate::stage::program("losetup")
             .arg("--detach")
             .arg(&self.0)
             .status();

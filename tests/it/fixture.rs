@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
@@ -221,7 +220,7 @@ pub fn write_disk(path: &Path, capacity: u64, seed: u64) {
 
 /// Whether qemu-img sees the same disk in both; the longer may end in zeros.
 pub fn same(one: &Path, one_format: &str, other: &Path, other_format: &str) -> bool {
-    let output = Command::new("qemu-img")
+    let output = crate::stage::program("qemu-img")
         .args(["compare", "-f", one_format, "-F", other_format])
         .args([one, other])
         .output()
@@ -234,7 +233,10 @@ pub fn same(one: &Path, one_format: &str, other: &Path, other_format: &str) -> b
 }
 
 pub fn sha256(path: &Path) -> String {
-    let output = Command::new("sha256sum").arg(path).output().unwrap();
+    let output = crate::stage::program("sha256sum")
+        .arg(path)
+        .output()
+        .unwrap();
     String::from_utf8(output.stdout).unwrap()[..64].to_owned()
 }
 

@@ -7,7 +7,6 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use tempfile::TempDir;
 use vmdk_backup::error::{Error, Kind};
 use vmdk_backup::ops::{
@@ -39,7 +38,7 @@ impl Place {
     /// The raw disk in another format of qemu-img's.
     fn image(&self, format: &str, options: &str) -> PathBuf {
         let path = self.at(&format!("disk.{format}.{options}"));
-        let mut command = Command::new("qemu-img");
+        let mut command = crate::stage::program("qemu-img");
         command.args(["convert", "-f", "raw", "-O", format]);
         if !options.is_empty() {
             command.args(["-o", options]);
@@ -139,7 +138,10 @@ fn compressed_files_and_archives_are_unsupported_by_name() {
         ("tar", &["-c"], "tar"),
         ("tar", &["-c", "--format=posix"], "tar"),
     ] {
-        let output = Command::new(program).args(arguments).arg(&raw).output();
+        let output = crate::stage::program(program)
+            .args(arguments)
+            .arg(&raw)
+            .output();
         let file = place.file(name, &output.unwrap().stdout);
         assert_unsupported(&place.refused(&file), name);
     }
@@ -250,7 +252,7 @@ fn what_is_no_file_is_an_invalid_argument() {
     let place = Place::new();
     let pipe = place.at("pipe");
     assert!(
-        Command::new("mkfifo")
+        crate::stage::program("mkfifo")
             .arg(&pipe)
             .status()
             .unwrap()

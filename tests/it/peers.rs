@@ -4,7 +4,7 @@ use crate::fixture::{MIB, Memory, Scene, VOLUME_ID};
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use vmdk_backup::client::{Client, ConnectOptions};
 use vmdk_backup::error::Kind;
 use vmdk_backup::log::Log;
@@ -117,7 +117,7 @@ fn every_request_is_valid_by_the_schema_of_the_api() {
         assert!(methods.contains(method), "no {method} among {methods:?}");
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/peers/schema/validate.py");
-    let output = Command::new(installed().join("venv/bin/python"))
+    let output = crate::stage::program(installed().join("venv/bin/python"))
         .arg("-B")
         .arg(script)
         .arg(bodies.path())
@@ -146,7 +146,7 @@ impl Vcsim {
         let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
         fs::write(&cert, made.cert.pem()).unwrap();
         fs::write(&key, made.signing_key.serialize_pem()).unwrap();
-        let mut program = Command::new(installed().join("vcsim"))
+        let mut program = crate::stage::program(installed().join("vcsim"))
             .args(esx.then_some("-esx"))
             .arg("-cert")
             .arg(&cert)

@@ -3,7 +3,6 @@
 use crate::fixture::{MIB, Memory, Scene, same, sha256};
 use crate::jobs::{backup, restore};
 use std::path::Path;
-use std::process::Command;
 use vmdk_backup::error::{Error, Kind};
 use vmdk_backup::ops::{
     Common, RestoreOptions, Summary, VerifyOptions, restore_backup, verify_backup,
@@ -163,7 +162,7 @@ fn a_stream_of_another_tool_is_rewritten_on_its_way_in() {
     let backup = scene.dir.path().join("b");
     std::fs::create_dir(&backup).unwrap();
     let stream = backup.join("disk.vmdk");
-    let made = Command::new("qemu-img")
+    let made = crate::stage::program("qemu-img")
         .args(["convert", "-O", "vmdk", "-o", "subformat=streamOptimized"])
         .args([&scene.raw, &stream])
         .status();

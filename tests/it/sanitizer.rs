@@ -13,7 +13,7 @@ fn archive() -> &'static Path {
     ARCHIVE.get_or_init(|| {
         let built = scratch().with_file_name("asan");
         succeeds(
-            Command::new(env!("CARGO"))
+            crate::stage::program(env!("CARGO"))
                 .args(["rustc", "--quiet", "--lib", "--crate-type", "staticlib"])
                 .args(["--target", TARGET])
                 // Compiling is most of the time, and optimising the sanitizer's code most of that.
@@ -34,7 +34,7 @@ pub fn command(source: &str) -> Command {
     let program = scratch().join(format!("{}-asan", source.file_stem().unwrap().display()));
     let object = program.with_extension("o");
     succeeds(
-        Command::new("gcc")
+        crate::stage::program("gcc")
             .args(C99)
             .args(["-g", "-fsanitize=address", "-c"])
             .arg(&source)
@@ -42,14 +42,14 @@ pub fn command(source: &str) -> Command {
             .arg("-o")
             .arg(&object),
     );
-    let sysroot = succeeds(Command::new("rustc").args(["--print", "sysroot"]));
+    let sysroot = succeeds(crate::stage::program("rustc").args(["--print", "sysroot"]));
     // The compiler's own: another version of the sanitizer would refuse to start.
     let runtime = Path::new(sysroot.trim())
         .join("lib/rustlib")
         .join(TARGET)
         .join("lib/librustc-stable_rt.asan.a");
     succeeds(
-        Command::new("gcc")
+        crate::stage::program("gcc")
             .arg("-rdynamic")
             .arg(&object)
             .arg(archive())
@@ -60,9 +60,9 @@ pub fn command(source: &str) -> Command {
             .arg("-o")
             .arg(&program),
     );
-    let inside = succeeds(Command::new("nm").arg(&program));
+    let inside = succeeds(crate::stage::program("nm").arg(&program));
     assert!(inside.contains("__asan_report_load"), "no sanitizer in it");
-    let mut command = Command::new(program);
+    let mut command = crate::stage::program(program);
     command.env("ASAN_OPTIONS", "detect_leaks=1");
     command
 }

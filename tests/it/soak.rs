@@ -6,7 +6,7 @@ use crate::stage::{C99, compile};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 use tempfile::TempDir;
 use vmdk_backup::error::Kind;
@@ -75,7 +75,7 @@ impl Yard {
     #[track_caller]
     fn run(&self, job: &[&str]) -> Vec<String> {
         let program = compile("gcc", &C99, "tests/c/soak.c", &["-lpthread"]);
-        let mut child = Command::new(program)
+        let mut child = crate::stage::program(program)
             .args([
                 &self.sim.url(),
                 &self.options.username,

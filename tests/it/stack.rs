@@ -2,7 +2,6 @@
 
 use crate::fixture::Scene;
 use crate::stage::{C99, compile, run, text};
-use std::process::Command;
 use vsphere_sim::Options;
 
 /// What a thread of a server or of another language may have, if it has little.
@@ -16,16 +15,17 @@ fn every_call_works_on_a_stack_of_64_kib() {
     let scene = Scene::new(Options::default());
     let directory = scene.dir.path().join("stack");
     std::fs::create_dir(&directory).unwrap();
-    let output = run(
-        Command::new(compile("gcc", &C99, "tests/c/stack.c", &["-lpthread"]))
-            .args([
-                &scene.sim.url(),
-                &scene.options.username,
-                &scene.options.password,
-            ])
-            .args([scene.sim.ca_file(), directory.as_path()])
-            .arg(STACK.to_string()),
-    );
+    let output =
+        run(
+            crate::stage::program(compile("gcc", &C99, "tests/c/stack.c", &["-lpthread"]))
+                .args([
+                    &scene.sim.url(),
+                    &scene.options.username,
+                    &scene.options.password,
+                ])
+                .args([scene.sim.ca_file(), directory.as_path()])
+                .arg(STACK.to_string()),
+        );
     let said = text(&output);
     assert!(output.status.success(), "{said}");
     let used: Vec<(&str, usize)> = said

@@ -1,6 +1,10 @@
 //! The library as a C program finds it installed, and programs built against it.
 
+use nix::sys::signal::{SigHandler, SigSet, Signal, signal};
+use nix::sys::stat::{Mode, umask};
 use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -32,12 +36,52 @@ pub fn scratch() -> &'static Path {
 pub fn stage() -> &'static Path {
     static STAGE: OnceLock<PathBuf> = OnceLock::new();
     STAGE.get_or_init(|| {
-        let made = run(Command::new("make")
-            .args(["-s", "stage"])
-            .current_dir(root()));
+        let made = run(program("make").args(["-s", "stage"]).current_dir(root()));
         assert!(made.status.success(), "make stage: {}", text(&made));
         scratch().with_file_name("stage")
     })
+}
+
+/// What would change how a program reports, whom it trusts, or where it connects.
+const SURROUNDINGS: [&str; 12] = [
+    "http_proxy",
+    "https_proxy",
+    "all_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "ALL_PROXY",
+    "SSL_CERT_FILE",
+    "SSL_CERT_DIR",
+    "LD_PRELOAD",
+    "LANGUAGE",
+    "PYTHONPATH",
+    "PYTHONHOME",
+];
+
+/// A program to be run in usual surroundings, whatever those of the tests are: no signal ignored or blocked, as nohup, cron
+/// and many CI systems do and as children inherit it; English, and the usual permissions of new files.
+#[expect(
+    unsafe_code,
+    reason = "there is no other way to act between fork and exec"
+)]
+pub fn program(name: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(name);
+    for variable in SURROUNDINGS {
+        command.env_remove(variable);
+    }
+    command.env("LC_ALL", "C");
+    let usual = || {
+        for number in Signal::iterator() {
+            // SAFETY: no handler is set. KILL and STOP cannot be changed, nor need they.
+            let _ = unsafe { signal(number, SigHandler::SigDfl) };
+        }
+        SigSet::empty().thread_set_mask()?;
+        umask(Mode::from_bits_truncate(0o022));
+        Ok(())
+    };
+    // SAFETY: system calls only, which are safe between fork and exec.
+    unsafe { command.pre_exec(usual) };
+    command
 }
 
 /// Runs a program and waits for its end.
@@ -71,7 +115,7 @@ pub fn succeeds(command: &mut Command) -> String {
 /// What pkg-config says of the installed library.
 pub fn pkg_config(wanted: &[&str]) -> Vec<String> {
     succeeds(
-        Command::new("pkg-config")
+        program("pkg-config")
             .env("PKG_CONFIG_PATH", stage().join("lib/pkgconfig"))
             .args(wanted)
             .arg("vmdk_backup"),
@@ -96,7 +140,7 @@ pub fn compile(compiler: &str, flags: &[&str], source: &str, libraries: &[&str])
         return program;
     }
     succeeds(
-        Command::new(compiler)
+        self::program(compiler)
             .args(flags)
             .arg("-g")
             .arg(&source)
@@ -112,7 +156,7 @@ pub fn compile(compiler: &str, flags: &[&str], source: &str, libraries: &[&str])
 
 /// Valgrind, before the program it is to run: an error or a leak ends it with 99.
 pub fn valgrind() -> Command {
-    let mut valgrind = Command::new("valgrind");
+    let mut valgrind = program("valgrind");
     valgrind
         .args(["--quiet", "--error-exitcode=99", "--leak-check=full"])
         .args([

@@ -47,7 +47,7 @@ impl Place {
 }
 
 fn tool() -> Command {
-    let mut command = Command::new(built().join("vmdkinfo"));
+    let mut command = crate::stage::program(built().join("vmdkinfo"));
     command.env("LD_LIBRARY_PATH", stage().join("lib"));
     command
 }

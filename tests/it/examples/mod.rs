@@ -34,14 +34,14 @@ fn built() -> &'static Path {
             fs::remove_dir_all(&copy).unwrap();
         }
         succeeds(
-            Command::new("cp")
+            crate::stage::program("cp")
                 .arg("-R")
                 .arg(root().join("examples"))
                 .arg(&copy),
         );
         let strict = "cc() { command cc -std=c99 -Wall -Wextra -Wpedantic -Werror \"$@\"; }\n";
         succeeds(
-            Command::new("sh")
+            crate::stage::program("sh")
                 .args(["-e", "-c", &format!("{strict}{}", building())])
                 .env("PKG_CONFIG_PATH", stage().join("lib/pkgconfig"))
                 // The copy is not what the repository around it holds.
@@ -65,11 +65,11 @@ impl Program {
     /// The program with what it is to do as arguments, and the server in its environment.
     fn command(self, scene: &Scene, job: &str, id: &str, volume: &str) -> Command {
         let mut command = match self {
-            Program::Tools => Command::new(built().join(job)),
-            Program::CustomService => Command::new(built().join("custom_service")),
-            Program::Go => Command::new(built().join("vmdkbackup")),
+            Program::Tools => crate::stage::program(built().join(job)),
+            Program::CustomService => crate::stage::program(built().join("custom_service")),
+            Program::Go => crate::stage::program(built().join("vmdkbackup")),
             Program::Python => {
-                let mut command = Command::new("python3");
+                let mut command = crate::stage::program("python3");
                 // The bytecode would be a file more in the copy.
                 command.arg("-B").arg(built().join("python/main.py"));
                 command

@@ -7,7 +7,8 @@ use crate::stage::{root, stage, text};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
-use std::process::{Child, Command, Stdio};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Stdio};
 use std::time::Duration;
 use vsphere_sim::{At, DataTrouble, Gate, Options, Rule, Trouble};
 
@@ -169,7 +170,7 @@ for_each_program! {
 fn what_a_python_service_raises_is_the_cause_of_the_error() {
     let scene = Scene::new(Options::default());
     let before = scene.state();
-    let mut command = Command::new("python3");
+    let mut command = crate::stage::program("python3");
     command
         .arg("-B")
         .arg(root().join("tests/bindings/failing_service.py"))
@@ -179,6 +180,54 @@ fn what_a_python_service_raises_is_the_cause_of_the_error() {
     assert_eq!(scene.state(), before);
 }
 
+/// Ends the interpreter while a backup of another thread's stands still in the midst of the transfer.
+fn python_exits(thread: &str, signal: Option<Signal>) {
+    let scene = Scene::new(Options::default());
+    let before = scene.state();
+    let gate = Gate::new();
+    let stall = Trouble::Data(MIB, DataTrouble::Stall(gate.clone()));
+    scene.sim.faults().on_export(1, stall);
+    let mut command = crate::stage::program("python3");
+    command
+        .arg("-B")
+        .arg(root().join("tests/bindings/exiting.py"))
+        .arg(thread)
+        .env("PYTHONPATH", built().join("python"));
+    server(&mut command, &scene, &scene.options.password);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    if let Some(signal) = signal
+        && gate.wait_for_arrival(Duration::from_secs(120))
+    {
+        kill(pid(&child), signal).unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    gate.open();
+    let said = text(&output);
+    match signal {
+        // As a shell's programs do, it ends by the signal that it heard.
+        Some(signal) => assert_eq!(output.status.signal(), Some(signal as i32), "{said}"),
+        None => assert_eq!(output.status.code(), Some(0), "{said}"),
+    }
+    assert!(
+        said.contains("aborted\nCANCELLED\n") || signal.is_none(),
+        "{said}"
+    );
+    assert!(said.contains("aborted\n"), "{said}");
+    assert_eq!(scene.state(), before);
+    assert_eq!(scene.sim.sessions(), 0, "a session is left");
+}
+
+#[test]
+fn python_that_exits_ends_the_backup_of_a_daemon_thread() {
+    python_exits("daemon", None);
+}
+
+#[test]
+fn ctrl_c_ends_a_backup_of_another_thread_of_python() {
+    python_exits("thread", Some(Signal::SIGINT));
+}
+
 #[test]
 fn errors_and_panics_of_a_go_service_come_back() {
     let scene = Scene::new(Options::default());
@@ -186,7 +235,7 @@ fn errors_and_panics_of_a_go_service_come_back() {
     let name = "failing_service_test.go";
     let test = built().join("go/vmdkbackup").join(name);
     fs::copy(root().join("tests/bindings").join(name), test).unwrap();
-    let mut command = Command::new("go");
+    let mut command = crate::stage::program("go");
     command
         .args(["test", "-count=1", "./vmdkbackup"])
         .env("PKG_CONFIG_PATH", stage().join("lib/pkgconfig"))

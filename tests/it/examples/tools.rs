@@ -6,7 +6,7 @@ use crate::fixture::{MIB, Scene, VOLUME_ID};
 use crate::stage::{stage, succeeds};
 use std::fs;
 use std::io::{Read, Write};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 use vsphere_sim::{Gate, Options, Trouble};
 
@@ -32,7 +32,7 @@ fn tools_name_the_argument_that_is_wrong() {
             assert!(said.lines().nth(1).unwrap().contains(named), "{said}");
             assert!(said.contains("usage: "), "{said}");
         }
-        let mut command = Command::new(built().join(job));
+        let mut command = crate::stage::program(built().join(job));
         server(&mut command, &scene, "");
         let (code, said) = outcome(&scene, &mut command);
         assert_eq!(code, USAGE, "{said}");
@@ -43,7 +43,7 @@ fn tools_name_the_argument_that_is_wrong() {
 #[test]
 fn tools_explain_themselves() {
     for job in ["backup", "restore"] {
-        let mut command = Command::new(built().join(job));
+        let mut command = crate::stage::program(built().join(job));
         let said = succeeds(
             command
                 .arg("--help")
@@ -104,7 +104,7 @@ fn tools_place_and_shape_a_new_volume() {
 #[test]
 fn tools_find_a_volume_by_its_id() {
     let scene = Scene::new(Options::default());
-    let mut command = Command::new(built().join("backup"));
+    let mut command = crate::stage::program(built().join("backup"));
     server(&mut command, &scene, &scene.options.password);
     command
         .args(["--id", VOLUME_ID, "--backup-id", "b1", "--directory"])
@@ -120,7 +120,7 @@ fn a_person_is_asked_without_echo_and_sees_a_bar() {
     let words = std::iter::once(tool.get_program()).chain(tool.get_args());
     let line: Vec<&str> = words.map(|word| word.to_str().unwrap()).collect();
     // script(1) gives the program a terminal and copies it.
-    let mut command = Command::new("script");
+    let mut command = crate::stage::program("script");
     server(&mut command, &scene, "");
     let mut child = command
         .args(["-q", "-e", "-c", &line.join(" "), "/dev/null"])

@@ -4,7 +4,6 @@ use crate::fixture::MIB;
 use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
-use std::process::Command;
 
 /// A file system of its own, in memory, that can be filled up. Only a privileged user can have one.
 pub struct SmallDisk {
@@ -17,7 +16,7 @@ impl SmallDisk {
 
     pub fn mount(path: PathBuf) -> Option<SmallDisk> {
         std::fs::create_dir(&path).unwrap();
-        let mut mount = Command::new("mount");
+        let mut mount = crate::stage::program("mount");
         mount.args(["-t", "tmpfs", "-o", &format!("size={}", Self::SIZE), "none"]);
         let done = mount.arg(&path).output().ok()?;
         done.status.success().then_some(SmallDisk { path })
@@ -43,6 +42,9 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(&self.path).status();
+        let _ = crate::stage::program("umount")
+            .arg("-l")
+            .arg(&self.path)
+            .status();
     }
 }

@@ -5,7 +5,6 @@ use crate::stage::{C99, pkg_config, scratch, succeeds};
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::PathBuf;
-use std::process::Command;
 
 const OPENING: &str = "\
 \"\"\"What vmdk_backup.h declares, for ctypes.
@@ -245,17 +244,17 @@ fn python_lays_structures_out_as_c_does() {
     let program = scratch().join("layout");
     std::fs::write(&source, c).unwrap();
     succeeds(
-        Command::new("gcc")
+        crate::stage::program("gcc")
             .args(C99)
             .arg(&source)
             .args(pkg_config(&["--cflags"]))
             .arg("-o")
             .arg(&program),
     );
-    let compiled = succeeds(&mut Command::new(program));
+    let compiled = succeeds(&mut crate::stage::program(program));
     let names = declared.structures.iter().map(|(name, _)| name);
     let interpreted = succeeds(
-        Command::new("python3")
+        crate::stage::program("python3")
             .args(["-B", "-c", python])
             .args(names)
             .env("PYTHONPATH", path().parent().unwrap()),

@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -39,21 +39,22 @@ impl Program {
     /// Where the CA file is is not the simulator's: that one may be replaced.
     pub fn start(scene: &Scene, proxy: SocketAddr, ca: &Path, root: &Path) -> Program {
         let log = root.join("log");
-        let mut child = Command::new(compile("gcc", &C99, "tests/c/network.c", &["-lpthread"]))
-            .arg(format!("https://{proxy}"))
-            .args([&scene.options.username, &scene.options.password])
-            .args([ca, root])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(
-                File::options()
-                    .create(true)
-                    .append(true)
-                    .open(&log)
-                    .unwrap(),
-            )
-            .spawn()
-            .unwrap();
+        let mut child =
+            crate::stage::program(compile("gcc", &C99, "tests/c/network.c", &["-lpthread"]))
+                .arg(format!("https://{proxy}"))
+                .args([&scene.options.username, &scene.options.password])
+                .args([ca, root])
+                .stdin(Stdio::piped())
+                .stdout(Stdio::piped())
+                .stderr(
+                    File::options()
+                        .create(true)
+                        .append(true)
+                        .open(&log)
+                        .unwrap(),
+                )
+                .spawn()
+                .unwrap();
         let output = BufReader::new(child.stdout.take().unwrap());
         let (sender, lines) = channel();
         std::thread::spawn(move || {

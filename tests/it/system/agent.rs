@@ -53,7 +53,7 @@ impl Agent {
     }
 
     fn begin(site: &Site, job: &Job, waits: bool) -> Agent {
-        let mut command = Command::new(program());
+        let mut command = crate::stage::program(program());
         command
             .args(site.server())
             .args([job.operation, job.staging, job.name, job.id, job.backup])

@@ -6,7 +6,6 @@ use super::site::Site;
 use crate::stage::{C99, compile};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::process::Command;
 use std::time::Duration;
 use vsphere_sim::{DataTrouble, Gate, Trouble};
 
@@ -16,7 +15,7 @@ fn restore() -> Job {
 
 fn host(site: &Site, arguments: &[&str]) -> Agent {
     let program = compile("gcc", &C99, "tests/c/host.c", &["-lpthread"]);
-    let mut command = Command::new(program);
+    let mut command = crate::stage::program(program);
     command.args(site.server()).args(arguments);
     Agent::spawn(site, command)
 }

@@ -185,7 +185,7 @@ impl Site {
     /// The stream's end marker is there, and the disk it makes has contents that were the volume's.
     fn is_whole(&self, stream: &Path) -> Held {
         let raw = self.new_file("raw");
-        let output = std::process::Command::new("qemu-img")
+        let output = crate::stage::program("qemu-img")
             .args(["convert", "-f", "vmdk", "-O", "raw"])
             .args([stream, &raw])
             .output()

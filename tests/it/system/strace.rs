@@ -6,7 +6,7 @@ use super::site::Site;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// A tracer. Dropping it kills it, which lets the traced process go on.
@@ -22,7 +22,7 @@ impl Tracer {
         let (log, said) = (site.new_file("strace"), site.new_file("strace-said"));
         // A file: it goes on telling of threads, and must not die of a closed pipe.
         let output = File::create(&said).map_err(|e| e.to_string())?;
-        let child = Command::new("strace")
+        let child = crate::stage::program("strace")
             .args(["-f", "-y", "-s", "0", "-o"])
             .arg(&log)
             .args(expressions.iter().flat_map(|one| ["-e", one]))

@@ -5,7 +5,6 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
-use std::process::Command;
 use std::sync::{Arc, Mutex};
 
 use vmdk_backup::vmdk::{
@@ -66,7 +65,7 @@ fn decode_to(vmdk: &Path, sink: Arc<dyn DiskSink>) {
 }
 
 fn qemu_img(arguments: &[&str], paths: &[&Path]) {
-    let output = Command::new("qemu-img")
+    let output = crate::stage::program("qemu-img")
         .args(arguments)
         .args(paths)
         .output()

@@ -3,7 +3,6 @@
 use std::io;
 use std::ops::Range;
 use std::path::Path;
-use std::process::Command;
 use std::sync::Arc;
 
 use vmdk_backup::vmdk::{
@@ -224,7 +223,7 @@ fn the_descriptor_says_what_it_was_told() {
 }
 
 pub fn qemu_img_reads(vmdk: &Path, raw: &Path) -> Vec<u8> {
-    let output = Command::new("qemu-img")
+    let output = crate::stage::program("qemu-img")
         .args(["convert", "-f", "vmdk", "-O", "raw"])
         .args([vmdk, raw])
         .output()

@@ -159,7 +159,7 @@ fn peak_kib(test: &str, grains: u64, capacity: u64) -> Option<u64> {
         );
         return None;
     }
-    let output = std::process::Command::new(std::env::current_exe().unwrap())
+    let output = crate::stage::program(std::env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture"])
         .env(ALONE, format!("{grains} {capacity}"))
         .output()

@@ -1,7 +1,6 @@
 //! Streams by writers that have nothing to do with this library, of disks that this library has not seen.
 
 use std::path::Path;
-use std::process::Command;
 
 use vmdk_backup::vmdk::{CheckOptions, Facts, FlawKind};
 
@@ -10,7 +9,7 @@ use super::{check, check_with};
 
 /// Runs a program of another package; its absence is a failure that names the package.
 fn run(package: &str, program: &str, arguments: &[&str]) {
-    let output = Command::new(program)
+    let output = crate::stage::program(program)
         .args(arguments)
         .output()
         .unwrap_or_else(|e| panic!("{program}: {e}: apt-get install {package}"));
