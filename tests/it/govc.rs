@@ -222,6 +222,8 @@ fn govc_changes_files_and_disks() {
     site.run("datastore.disk.create -size 8M dir/disk.vmdk");
     site.run("datastore.disk.extend -size 16M dir/disk.vmdk");
     site.run("datastore.disk.inflate dir/disk.vmdk");
+    let about = site.run("datastore.disk.info dir/disk.vmdk");
+    assert!(about.contains("eagerZeroedThick"), "{about}");
     site.run("datastore.cp vol/vol.vmdk dir/second.vmdk");
     site.run("vm.clone -vm vol -on=false copy");
     site.run("vm.disk.attach -vm copy -disk dir/disk.vmdk -link=false");
@@ -242,6 +244,12 @@ fn govc_changes_files_and_disks() {
     let vm = site.sim.find_vm("copy").unwrap().moref;
     let sum = site.sim.disk_content_sha256(&vm, delta.key).unwrap();
     assert_eq!(sum, original);
+    let path = delta.file.trim_start_matches("[datastore1] ");
+    let about = site.run(&format!("datastore.disk.info -p {path}"));
+    assert!(
+        about.contains("delta") && about.contains("dir/second.vmdk"),
+        "{about}"
+    );
 }
 
 /// The library backs a volume up and restores it.
@@ -276,8 +284,11 @@ fn volumes_that_govc_imports_are_backed_up_and_restored_and_exported_again() {
     site.run(&format!("import.ovf -name imported {}", ovf.display()));
     assert_eq!(site.content("imported"), original);
     site.run("vm.clone -vm imported -on=false cloned");
+    site.run("vm.create -on=false -m 128 -g otherGuest -disk 8M -disk.controller pvscsi created");
+    assert!(site.run("device.ls -vm created").contains("VM Network"));
+    site.write("created", "something");
     let client = site.client();
-    for name in ["vol", "imported", "cloned"] {
+    for name in ["vol", "imported", "cloned", "created"] {
         assert_round_trip(&site, &client, name);
     }
     // What the library restored, govc exports and imports as a disk for a machine.

@@ -232,6 +232,7 @@ fn blueprint(
         profile: machine.profile.clone(),
         controllers: machine.controllers.clone(),
         disks,
+        cards: machine.cards.clone(),
         power: Power::Off,
         connection: Connection::Connected,
         snapshots: Vec::new(),

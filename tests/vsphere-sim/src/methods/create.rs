@@ -178,6 +178,7 @@ pub fn create(
         profile: None,
         controllers: default_controllers(),
         disks: Vec::new(),
+        cards: Vec::new(),
         power: Power::Off,
         connection: Connection::Connected,
         snapshots: Vec::new(),

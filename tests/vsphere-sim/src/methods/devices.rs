@@ -1,5 +1,6 @@
 //! `deviceChange`: controllers and disks that are added, edited and removed, all of them or none.
 
+mod card;
 mod disk;
 
 use std::collections::HashMap;
@@ -52,6 +53,7 @@ pub struct Draft<'w> {
     home: (Ref, String),
     controllers: Vec<Controller>,
     disks: Vec<MachineDisk>,
+    cards: Vec<Object>,
     /// The keys that new controllers really get, by the (negative) ones in the spec.
     keys: HashMap<i32, i32>,
     steps: Vec<FileStep>,
@@ -62,6 +64,7 @@ pub struct Draft<'w> {
 pub struct Plan {
     controllers: Vec<Controller>,
     disks: Vec<MachineDisk>,
+    cards: Vec<Object>,
     steps: Vec<FileStep>,
 }
 
@@ -120,6 +123,7 @@ pub fn plan(world: &World, machine: &Ref, changes: &[&Object]) -> Outcome<Plan> 
         home: (body.datastore.clone(), folder_of(&body.vmx).to_owned()),
         controllers: body.controllers.clone(),
         disks: body.disks.clone(),
+        cards: body.cards.clone(),
         keys: HashMap::new(),
         steps: Vec::new(),
         removed: Vec::new(),
@@ -135,6 +139,7 @@ pub fn plan(world: &World, machine: &Ref, changes: &[&Object]) -> Outcome<Plan> 
     Ok(Plan {
         controllers: draft.controllers,
         disks: draft.disks,
+        cards: draft.cards,
         steps: draft.steps,
     })
 }
@@ -146,6 +151,7 @@ impl Draft<'_> {
                 .object("device")
                 .ok_or_else(|| bad_spec(index, "there is no device"))?;
             let known = device.kind == "VirtualDisk"
+                || card::is_card(device)
                 || schema().data_is_a(&device.kind, "VirtualController");
             if !known {
                 return Err(
@@ -181,6 +187,9 @@ impl Draft<'_> {
         let Some(device) = change.object("device") else {
             return Ok(());
         };
+        if card::is_card(device) {
+            return self.change_card(pass, index, change.text("operation"), device);
+        }
         let is_disk = device.kind == "VirtualDisk";
         match (pass, change.text("operation"), is_disk) {
             ("add controller", Some("add"), false) => self.add_controller(index, device),
@@ -333,6 +342,7 @@ impl Plan {
         let body = world.machine_mut(machine)?;
         body.controllers = self.controllers;
         body.disks = self.disks;
+        body.cards = self.cards;
         for parent in &released {
             world.release_disk(parent);
         }

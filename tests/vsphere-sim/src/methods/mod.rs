@@ -5,6 +5,7 @@ mod clone;
 mod create;
 mod datastore_file;
 mod devices;
+mod disk_info;
 mod entity;
 mod export;
 mod import;
@@ -178,6 +179,7 @@ fn immediate(context: &mut Context, call: &Call) -> Answer {
         "ExtendVirtualDisk_Task" => virtual_disk::extend(context, call),
         "InflateVirtualDisk_Task" => virtual_disk::inflate(context, call),
         "EagerZeroVirtualDisk_Task" => virtual_disk::eager_zero(context, call),
+        "QueryVirtualDiskInfo_Task" => disk_info::query(context, call),
         "QueryVirtualDiskUuid" => virtual_disk::query_uuid(context, call),
         "SetVirtualDiskUuid" => virtual_disk::set_uuid(context, call),
         "MakeDirectory" => datastore_file::make_directory(context, call),

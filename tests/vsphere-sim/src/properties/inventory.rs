@@ -30,7 +30,7 @@ pub fn datacenter(
         "datastoreFolder" => Value::from(&datacenter.datastore_folder),
         "networkFolder" => Value::from(&datacenter.network_folder),
         "datastore" => Value::refs(world.datastores_of(target)),
-        "network" => Value::List(Vec::new()),
+        "network" => Value::refs(world.networks_near(target)),
         "configuration" => object("DatacenterConfigInfo").into(),
         _ => return None,
     })
@@ -120,7 +120,7 @@ pub fn compute(world: &World, target: &Ref, compute: &Compute, name: &str) -> Op
         "resourcePool" => Value::from(&compute.pool),
         "host" => Value::refs(compute.hosts.iter().cloned()),
         "datastore" => Value::refs(compute.datastores.iter().cloned()),
-        "network" => Value::List(Vec::new()),
+        "network" => Value::refs(world.networks_near(target)),
         "summary" => compute_summary(world, target, compute).into(),
         "configurationEx" => object("ComputeResourceConfigInfo")
             .with("vmSwapPlacement", "vmDirectory")
@@ -239,12 +239,39 @@ pub fn host(world: &World, target: &Ref, host: &Host, name: &str) -> Option<Valu
                 .filter(|(_, machine)| &machine.host == target);
             Value::refs(inside.map(|(node, _)| node.reference.clone()))
         }
-        "network" => Value::List(Vec::new()),
+        "network" => Value::refs(world.networks_near(target)),
         "datastoreBrowser" => reference(
             "HostDatastoreBrowser",
             &format!("datastoreBrowser-{}", target.id),
         )
         .into(),
+        _ => return None,
+    })
+}
+
+pub fn network(world: &World, target: &Ref, name: &str) -> Option<Value> {
+    let own_name = world
+        .node(target)
+        .map(|node| node.name.clone())
+        .unwrap_or_default();
+    Some(match name {
+        "summary" => object("NetworkSummary")
+            .with("network", target)
+            .with("name", own_name)
+            .with("accessible", true)
+            .with("ipPoolName", "")
+            .into(),
+        "host" => {
+            let mut hosts = world.of_kind("HostSystem");
+            hosts.retain(|host| world.networks_near(host).contains(target));
+            Value::refs(hosts)
+        }
+        "vm" => {
+            let connected = world
+                .machines()
+                .filter(|(_, machine)| machine.networks().contains(target));
+            Value::refs(connected.map(|(node, _)| node.reference.clone()))
+        }
         _ => return None,
     })
 }

@@ -15,7 +15,7 @@ pub fn property(world: &World, target: &Ref, machine: &Machine, name: &str) -> O
         "runtime" => runtime(machine).into(),
         "summary" => summary(world, target, machine).into(),
         "datastore" => Value::refs(machine.datastores()),
-        "network" => Value::List(Vec::new()),
+        "network" => Value::refs(machine.networks()),
         "resourcePool" => Value::from(&machine.pool),
         "snapshot" if machine.snapshots.is_empty() => return None,
         "snapshot" => snapshots(target, machine).into(),
@@ -87,7 +87,13 @@ fn hardware(world: &World, machine: &Machine, disks: &[MachineDisk]) -> Object {
     object("VirtualHardware")
         .with("numCPU", machine.cpus)
         .with("memoryMB", machine.memory_mb)
-        .with("device", controllers.chain(disks).collect::<Vec<Object>>())
+        .with(
+            "device",
+            controllers
+                .chain(disks)
+                .chain(machine.cards.iter().cloned())
+                .collect::<Vec<Object>>(),
+        )
 }
 
 fn controller(machine: &Machine, controller: &Controller) -> Object {

@@ -68,6 +68,7 @@ fn entity(world: &World, target: &Ref, name: &str) -> Outcome<Option<Value>> {
         Body::Compute(compute) => inventory::compute(world, target, compute, name),
         Body::Pool(pool) => inventory::pool(world, target, pool, name),
         Body::Host(host) => inventory::host(world, target, host, name),
+        Body::Network => inventory::network(world, target, name),
         Body::Datastore(store) => inventory::datastore(world, target, store, name),
         Body::Machine(machine) => machine::property(world, target, machine, name),
     })

@@ -2,12 +2,14 @@
 
 use super::fault::{Fault, Outcome};
 use super::read::{self, VIM25};
-use super::schema::{Method, schema};
+use super::schema::{Method, is_internal, schema};
 use super::value::{Object, Ref, Value};
 use super::write;
 use super::xml::{self, escape};
 
 const SOAP: &str = "http://schemas.xmlsoap.org/soap/envelope/";
+/// The namespace of methods that are not published.
+const INTERNAL: &str = "urn:internalvim25";
 const OPEN: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<soapenv:Envelope \
     xmlns:soapenc=\"http://schemas.xmlsoap.org/soap/encoding/\" \
     xmlns:soapenv=\"http://schemas.xmlsoap.org/soap/envelope/\" \
@@ -47,6 +49,9 @@ pub fn read_call(text: &str) -> Outcome<Call> {
     let [call] = body.children.as_slice() else {
         return Err(Fault::invalid_request("The body is not one call"));
     };
+    let internal = call.namespace == INTERNAL && is_internal(&call.name);
+    let renamed = internal.then(|| call.renamed(INTERNAL, VIM25));
+    let call = renamed.as_ref().unwrap_or(call);
     if call.namespace != VIM25 {
         return Err(Fault::invalid_request(format!(
             "The call is of namespace \"{}\", not {VIM25}",

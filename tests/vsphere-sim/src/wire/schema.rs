@@ -60,6 +60,18 @@ const TABLES: [&str; 8] = [
 /// What every managed object has, beneath the published tables: pyVmomi reads properties by it.
 const FETCH: &str = "method ManagedObject.Fetch ( prop string ) -> anyType?";
 
+/// What servers answer in a namespace of their own, which is in no published table either: govc asks for it.
+const INTERNAL: [&str; 3] = [
+    "data VirtualDiskUnitInfo : DynamicData = name string",
+    "data VirtualDiskInfo : DynamicData = unit VirtualDiskUnitInfo, diskType string, parent string?",
+    "method VirtualDiskManager.QueryVirtualDiskInfo_Task ( name string, datacenter &Datacenter?, includeParents boolean ) -> &Task",
+];
+
+/// Whether a method is called in the internal namespace.
+pub fn is_internal(method: &str) -> bool {
+    method == "QueryVirtualDiskInfo_Task"
+}
+
 /// The types that are written as plain text in XML Schema's own namespace.
 pub const PRIMITIVES: [&str; 10] = [
     "string", "boolean", "byte", "short", "int", "long", "float", "double", "dateTime", "anyURI",
@@ -128,6 +140,7 @@ impl Schema {
     fn parse() -> Schema {
         let mut schema = Schema::default();
         schema.add(FETCH);
+        INTERNAL.iter().for_each(|line| schema.add(line));
         for table in TABLES {
             let joined = table.replace("\n    ", " ");
             for line in joined

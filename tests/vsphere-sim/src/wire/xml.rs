@@ -28,6 +28,24 @@ impl Element {
         self.children.iter().find(|child| child.name == name)
     }
 
+    /// The same with another namespace in the place of one.
+    pub fn renamed(&self, from: &str, to: &str) -> Element {
+        let namespace = if self.namespace == from {
+            to
+        } else {
+            &self.namespace
+        };
+        Element {
+            namespace: namespace.to_owned(),
+            children: self
+                .children
+                .iter()
+                .map(|child| child.renamed(from, to))
+                .collect(),
+            ..self.clone()
+        }
+    }
+
     pub fn attribute(&self, name: &str) -> Option<&str> {
         let found = self.attributes.iter().find(|(other, _)| other == name);
         found.map(|(_, value)| value.as_str())

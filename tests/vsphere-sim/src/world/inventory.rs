@@ -22,6 +22,8 @@ pub enum Body {
     Pool(Pool),
     Host(Host),
     Datastore(Datastore),
+    /// A name to connect cards to.
+    Network,
     Machine(Box<Machine>),
 }
 
@@ -259,6 +261,18 @@ impl World {
                 .and_then(|node| node.parent.clone());
         }
         false
+    }
+
+    /// The networks of the datacenter that a thing is in.
+    pub fn networks_near(&self, target: &Ref) -> Vec<Ref> {
+        let datacenter = self.datacenter_of(target);
+        let mut networks = self.of_kind("Network");
+        networks.retain(|network| {
+            datacenter
+                .as_ref()
+                .is_none_or(|datacenter| self.is_below(network, datacenter))
+        });
+        networks
     }
 
     /// The datastores of a datacenter, in the order in which they were made.

@@ -17,6 +17,8 @@ pub struct Machine {
     pub profile: Option<String>,
     pub controllers: Vec<Controller>,
     pub disks: Vec<MachineDisk>,
+    /// Network cards, as they are told.
+    pub cards: Vec<Object>,
     pub power: Power,
     pub connection: Connection,
     pub snapshots: Vec<Snapshot>,
@@ -158,6 +160,16 @@ impl Machine {
             }
         }
         all
+    }
+
+    /// The networks that its cards are connected to.
+    pub fn networks(&self) -> Vec<Ref> {
+        let backings = self.cards.iter().filter_map(|card| card.object("backing"));
+        let mut networks: Vec<Ref> = backings
+            .filter_map(|backing| backing.reference("network").cloned())
+            .collect();
+        networks.dedup();
+        networks
     }
 
     /// A unit of the controller that no disk has; the controller itself sits on unit 7 of a SCSI bus.

@@ -124,6 +124,9 @@ impl World {
             Some(&own),
             &["Folder", "Network", "DistributedVirtualSwitch"],
         );
+        // A number that no other object's names are counted by.
+        let vm_network = reference("Network", &format!("network-{}", 7 + index));
+        self.insert(vm_network, "VM Network", Some(&network), Body::Network);
         let datastores = if index == 0 {
             self.add_datastores(&datastore)
         } else {
@@ -323,6 +326,7 @@ impl World {
             profile: None,
             controllers: default_controllers(),
             disks: Vec::new(),
+            cards: Vec::new(),
             power: Power::Off,
             connection: Connection::Connected,
             snapshots: Vec::new(),
