@@ -96,6 +96,7 @@ impl Client {
                     keepalive_interval: options.keepalive_interval,
                     proxy: options.proxy,
                     allow_plain_http: options.allow_plain_http,
+                    login_pause: None,
                     retries: options.retries,
                     log: log.clone(),
                 }),

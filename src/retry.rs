@@ -1,6 +1,6 @@
 //! How often, and after what pauses, what failed in passing is tried again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What is done about failures that pass: connections that break, servers that are restarted or
 /// overloaded, objects that another task is busy with.
@@ -43,12 +43,34 @@ impl Retries {
     }
 
     /// The pauses while something is busy: as many as it takes.
-    pub(crate) fn busy_pauses(self) -> Pauses {
-        Pauses {
-            left: u32::MAX,
-            next: self.pause,
-            longest: LONGEST_BUSY_PAUSE.max(self.pause),
+    pub(crate) fn busy(self) -> Busy {
+        Busy {
+            limit: self.busy,
+            pauses: Pauses {
+                left: u32::MAX,
+                next: self.pause,
+                longest: LONGEST_BUSY_PAUSE.max(self.pause),
+            },
+            since: None,
         }
+    }
+}
+
+/// How long something is found busy.
+pub(crate) struct Busy {
+    limit: Duration,
+    pauses: Pauses,
+    since: Option<Instant>,
+}
+
+impl Busy {
+    /// Until the next attempt; `None` when it has been long enough.
+    pub(crate) fn pause(&mut self) -> Option<Duration> {
+        let since = *self.since.get_or_insert_with(Instant::now);
+        if since.elapsed() >= self.limit {
+            return None;
+        }
+        self.pauses.next()
     }
 }
 

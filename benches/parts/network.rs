@@ -39,6 +39,7 @@ fn open(volume: &str) -> Outcome<Site> {
         keepalive_interval: None,
         proxy: None,
         allow_plain_http: false,
+        login_pause: None,
         retries: Retries::default(),
         log: Log::default(),
     };

@@ -194,6 +194,7 @@ impl<'a> Backup<'a> {
             op.enter(Phase::Service, facts.length)?;
             self.hand_over(op, temporary, writer.as_mut())?;
         }
+        op.own();
         op.enter(Phase::Finish, 0)?;
         self.summary.moved(&facts);
         let text = self

@@ -3,7 +3,7 @@
 use super::Limits;
 use super::backup::percent_of;
 use super::operation::Operation;
-use super::proof::{compare_manifest, damaged, needs_sha1, new_check};
+use super::proof::{compare_manifest, damaged, new_check};
 use super::raw;
 use crate::error::{Error, Kind, Phase, Result};
 use crate::service::BackupWriter;
@@ -98,10 +98,9 @@ impl Export<'_> {
                 ),
             ));
         }
-        let manifest = op.run(lease.manifest());
-        let manifest = manifest.map_err(|error| op.explain_lease(&lease, error))?;
-        let log = op.log().clone();
-        compare_manifest(&manifest, &self.disk.slot, &facts, notices, &log)?;
+        let read = lease.manifest();
+        let manifest = op.run(async move { Ok(read.await) })?;
+        compare_manifest(op, &manifest, &self.disk.slot, &facts, notices)?;
         op.settle(lease.complete())?;
         Ok(facts)
     }
@@ -127,7 +126,7 @@ impl Export<'_> {
     ) -> Result<Facts> {
         let download = self.download(op, lease)?;
         let (percent, capacity) = (lease.percent(), self.disk.capacity);
-        let sha1 = needs_sha1(op.session());
+        let sha1 = needs_sha1(op, lease);
         raw::receive(&mut op.watch, download, sha1, writer, &|reached| {
             percent.store(percent_of(reached, capacity), Ordering::Relaxed);
         })
@@ -140,7 +139,7 @@ impl Export<'_> {
         held: &mut Held,
         sink: &mut dyn FnMut(Bytes) -> Result<()>,
     ) -> Result<Facts> {
-        let mut check = new_check(op.session(), self.level)?;
+        let mut check = new_check(self.level, needs_sha1(op, lease))?;
         if let Err(error) = self.relay(op, lease, &mut check, held, sink) {
             *held = held.after(&mut check);
             return Err(error);
@@ -184,6 +183,11 @@ impl Export<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the server's manifest is going to have nothing but a SHA-1 to compare with.
+fn needs_sha1(op: &Operation<'_>, lease: &Lease) -> bool {
+    !lease.has_sha256() || op.session().needs_sha1()
 }
 
 /// What was damaged on its way may be whole the next time.

@@ -8,7 +8,7 @@ use super::undo::remove_disk;
 use crate::error::{Error, Kind, Phase, Result};
 use crate::vsphere::device::Disk;
 use crate::vsphere::machine::{self, Changes};
-use crate::vsphere::{Moref, Session, tag, virtual_disk};
+use crate::vsphere::{Moref, Session, fault, tag, virtual_disk};
 
 impl Restore<'_> {
     /// The volume is restored: what is left is to clear away, and failing at it is no failure of
@@ -36,7 +36,7 @@ impl Restore<'_> {
                         left.push(format!("the replaced disk {}: {error}", old.file));
                     }
                 }
-                Err(error) if error.kind() == Kind::NotFound => {
+                Err(error) if fault::is_file_gone(&error) => {
                     return Err(self.return_old(op, backing, old, new, error));
                 }
                 Err(error) => left.push(format!(

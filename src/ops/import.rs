@@ -32,6 +32,9 @@ pub(super) struct Incoming {
     pub(super) capacity: u64,
     pool: SlabPool,
     check: Check,
+    /// Whether the check takes a SHA-1, too, and how much it looks at.
+    sha1: bool,
+    level: Level,
     head: Bytes,
 }
 
@@ -51,7 +54,8 @@ impl Incoming {
         level: Level,
     ) -> Result<Incoming> {
         let pool = SlabPool::new(SLABS);
-        let mut check = new_check(op.session(), level)?;
+        let sha1 = op.session().needs_sha1();
+        let mut check = new_check(level, sha1)?;
         let head = source
             .next(&mut op.watch, &pool)?
             .ok_or_else(|| Error::new(Kind::Corrupt, "the stream is empty"))?;
@@ -66,6 +70,8 @@ impl Incoming {
             capacity: header.capacity_bytes(),
             pool,
             check,
+            sha1,
+            level,
             head,
         })
     }
@@ -93,6 +99,7 @@ impl<'a> Restore<'a> {
             };
             op.again(&mut pauses, error)?;
             self.left.extend(self.undo.run(op));
+            op.disown();
             source.rewind(|| {
                 service
                     .open(&backup_id)
@@ -147,11 +154,11 @@ impl<'a> Restore<'a> {
         };
 
         op.enter(Phase::Verify, 0)?;
-        let manifest = op.run(lease.manifest());
-        let manifest = manifest.map_err(|error| op.explain_lease(&lease, error))?;
-        let log = op.log().clone();
-        compare_manifest(&manifest, "", &facts, &mut self.summary.notices, &log)?;
+        let read = lease.manifest();
+        let manifest = op.run(async move { Ok(read.await) })?;
+        compare_manifest(op, &manifest, "", &facts, &mut self.summary.notices)?;
         op.settle(lease.complete())?;
+        op.own();
         self.summary.moved(&facts);
         if let Some(recorded) = recorded {
             self.summary.known(recorded);
@@ -182,8 +189,15 @@ impl<'a> Restore<'a> {
             capacity,
             pool,
             mut check,
+            sha1,
+            level,
             head,
         } = stream;
+        if !lease.has_sha256() && !sha1 {
+            // The server refused the other digest only now: the check begins anew.
+            check = new_check(level, true)?;
+            check.feed(head.clone()).map_err(corrupt)?;
+        }
         let session = op.session().clone();
         let target = nfc::Target::of(&session, lease.disk_url("")?)?;
         let percent = lease.percent();

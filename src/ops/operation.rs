@@ -10,6 +10,7 @@ use crate::error::{Error, Kind, Phase, Result};
 use crate::log::{Level, Log};
 use crate::retry::Pauses;
 use crate::vsphere::cleanup::Cleanup;
+use crate::vsphere::fault::Stage;
 use crate::vsphere::lease::{Granted, Lease};
 use crate::vsphere::tag;
 use crate::vsphere::{Moref, Session, fault};
@@ -30,6 +31,8 @@ pub(super) struct Operation<'a> {
     cleanup: Cleanup,
     /// Ends the pauses of the session's requests.
     stop: Stop,
+    /// The transfer is to be tried again at once.
+    at_once: bool,
     /// Since when a cancel does not end what is being done; `None` = it does.
     patient: Option<Instant>,
 }
@@ -63,6 +66,7 @@ impl<'a> Operation<'a> {
             watch,
             cleanup: Cleanup::default(),
             stop,
+            at_once: false,
             patient: None,
         })
     }
@@ -177,6 +181,16 @@ impl<'a> Operation<'a> {
         self.client.runtime().run(&mut tick, future)
     }
 
+    /// From now on, requests are about what the operation has made and proven.
+    pub(super) fn own(&mut self) {
+        self.session = self.session.at_stage(Stage::Own);
+    }
+
+    /// From now on, requests are about what is found, again.
+    pub(super) fn disown(&mut self) {
+        self.session = self.session.at_stage(Stage::Found);
+    }
+
     /// Does what undoes or completes something, or finds out what became of it: a cancel does not
     /// end it. What it waits for after a cancel is bounded by [`UNDO_GRACE`], but for tasks.
     pub(super) fn patiently<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
@@ -185,10 +199,11 @@ impl<'a> Operation<'a> {
         }
         self.patient = Some(Instant::now());
         let usual = std::mem::replace(&mut self.stop, Stop::of_pauses());
-        self.session = self.session.with_stop(self.stop.clone());
+        let session = self.session.with_stop(self.stop.clone());
+        let session = std::mem::replace(&mut self.session, session.at_stage(Stage::Removal));
         let done = work(self);
         self.patient = None;
-        self.session = self.session.with_stop(usual.clone());
+        self.session = session;
         self.stop = usual;
         done
     }
@@ -214,6 +229,10 @@ impl<'a> Operation<'a> {
         if self.watch.tick().is_err() {
             return Err(self.ended_by(error));
         }
+        if std::mem::take(&mut self.at_once) {
+            self.finish_cleanup();
+            return Ok(());
+        }
         let Some(pause) = pauses.next() else {
             return Err(error);
         };
@@ -227,6 +246,15 @@ impl<'a> Operation<'a> {
             tokio::time::sleep(pause).await;
             Ok(())
         })
+    }
+
+    /// The server promised a SHA-256 and has only a SHA-1, which was not computed: the transfer is
+    /// to be tried again, once, whatever the number of retries, and those of the client after it
+    /// compute it.
+    pub(super) fn want_sha1(&mut self) -> Error {
+        self.at_once = self.session.want_sha1();
+        let message = "the server's manifest has only a SHA-1, which was not computed";
+        Error::new(Kind::Corrupt, message).retryable()
     }
 
     /// Does what must not be done twice. After an answer that leaves it open whether it was done,

@@ -2,27 +2,21 @@
 
 use super::Summary;
 use super::metadata::{StreamRecord, hex};
+use super::operation::Operation;
 use crate::error::{Error, Kind, Result};
-use crate::log::Log;
 use crate::runtime::spawn_thread;
 use crate::vmdk::{Check, CheckOptions, Facts, Flaw, FlawKind, Level};
-use crate::vsphere::Session;
 use crate::vsphere::manifest::ManifestEntry;
 
 /// A check of a stream on its way from or to the server, with its workers on threads of the
 /// library's own.
-pub(super) fn new_check(session: &Session, level: Level) -> Result<Check> {
+pub(super) fn new_check(level: Level, sha1: bool) -> Result<Check> {
     check_with(&CheckOptions {
         level,
-        sha1: needs_sha1(session),
+        sha1,
         spawn: |name, body| spawn_thread(name, body),
         ..CheckOptions::default()
     })
-}
-
-/// Whether the server's manifest has nothing but a SHA-1 to compare with.
-pub(super) fn needs_sha1(session: &Session) -> bool {
-    !session.content().about.offers_sha256()
 }
 
 /// A check as `options` say.
@@ -65,12 +59,15 @@ pub(super) fn damaged(flaw: Flaw) -> Error {
 
 /// Compares what the server says of the disk in `slot` with what was seen of it here; what it
 /// leaves unsaid becomes a notice.
+///
+/// # Errors
+/// Retryable where they differ, and once where the server has only the digest that was not computed.
 pub(super) fn compare_manifest(
+    op: &mut Operation<'_>,
     manifest: &[ManifestEntry],
     slot: &str,
     facts: &Facts,
     notices: &mut Vec<String>,
-    log: &Log,
 ) -> Result<()> {
     let suffix = format!("/{slot}");
     let named = manifest.iter().find(|entry| entry.key.ends_with(&suffix));
@@ -81,7 +78,8 @@ pub(super) fn compare_manifest(
             return Ok(());
         }
     };
-    log.record(crate::log::Level::Debug, || format!("manifest: {entry:?}"));
+    op.log()
+        .record(crate::log::Level::Debug, || format!("manifest: {entry:?}"));
     let mut differences = Vec::new();
     let mut compare = |what: &str, server: String, ours: String| {
         if server != ours {
@@ -110,6 +108,9 @@ pub(super) fn compare_manifest(
             ),
         )
         .retryable());
+    }
+    if entry.sha1.is_some() && sha1.is_none() && entry.sha256.is_none() {
+        return Err(op.want_sha1());
     }
     if sha1.is_none() && entry.sha256.is_none() {
         notices.push("the server's manifest has no digest: it did not confirm the stream".into());

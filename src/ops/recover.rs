@@ -11,8 +11,8 @@ use super::undo::{attached, remove_disk, remove_vm};
 use super::watch::{ProgressFn, Watch};
 use crate::cancel::Cancel;
 use crate::client::Client;
-use crate::error::{Error, Kind, Phase, Result};
-use crate::vsphere::{Moref, Session, backing, tag};
+use crate::error::{Error, Phase, Result};
+use crate::vsphere::{Moref, Session, backing, fault, tag};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -315,10 +315,10 @@ async fn progressed(
     replacement: Replacement,
     operation: String,
 ) -> Result<(Progressed, Vec<String>)> {
-    let backing = match backing::describe(session, replacement.backing).await {
+    let backing = match backing::describe(session, replacement.backing.clone()).await {
         Ok(backing) => backing,
         // Its disk went with it, whichever it was.
-        Err(error) if error.kind() == Kind::NotFound => {
+        Err(error) if fault::is_gone(&error, &replacement.backing) => {
             return Ok((Progressed::Finished, Vec::new()));
         }
         Err(error) => return Err(error),
@@ -344,12 +344,12 @@ async fn adopted(
     operation: String,
 ) -> Result<(Progressed, Vec<String>)> {
     for moref in vms.into_iter().filter_map(|(_, moref)| moref) {
-        match backing::describe(session.clone(), moref).await {
+        match backing::describe(session.clone(), moref.clone()).await {
             Ok(vm) if vm.extra(tag::OPERATION) != Some(&*operation) => {
                 return Ok((Progressed::Adopted, Vec::new()));
             }
             Ok(_) => {}
-            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) if fault::is_gone(&error, &moref) => {}
             Err(error) => return Err(error),
         }
     }
@@ -360,10 +360,10 @@ async fn adopted(
 async fn untag_if(session: Session, moref: Moref, operation: String) -> Result<bool> {
     match backing::describe(session.clone(), moref.clone()).await {
         Ok(backing) if backing.extra(tag::OPERATION) == Some(&*operation) => {
-            untag(session, moref).await.map(|()| true)
+            untag(session, moref.clone()).await.map(|()| true)
         }
         Ok(_) => Ok(false),
-        Err(error) if error.kind() == Kind::NotFound => Ok(false),
+        Err(error) if fault::is_gone(&error, &moref) => Ok(false),
         Err(error) => Err::<bool, Error>(error),
     }
 }

@@ -87,7 +87,7 @@ impl Restore<'_> {
         };
         // A repeated renaming finds nothing to rename.
         let moved = op.ensure(rename, |_, error| {
-            let renamed = error.kind() == Kind::NotFound;
+            let renamed = fault::is_file_gone(error);
             async move { Ok(renamed.then_some(())) }
         });
         let file = match moved {

@@ -4,7 +4,7 @@ use super::operation::Operation;
 use crate::error::{Error, Kind, Result};
 use crate::log::Level;
 use crate::vsphere::backing::{self, Backing};
-use crate::vsphere::{Moref, Session, file_manager, find, machine, tag, virtual_disk};
+use crate::vsphere::{Moref, Session, fault, file_manager, find, machine, tag, virtual_disk};
 use serde::{Deserialize, Serialize};
 
 /// Something that this operation made.
@@ -178,9 +178,9 @@ fn take_away(op: &mut Operation<'_>, made: &Made, kept: &[String]) -> Result<()>
 pub(super) async fn attached(session: Session, vms: Vec<Moref>) -> Result<Vec<String>> {
     let mut files = Vec::new();
     for vm in vms {
-        match backing::describe(session.clone(), vm).await {
+        match backing::describe(session.clone(), vm.clone()).await {
             Ok(vm) => files.extend(vm.disks.into_iter().map(|disk| disk.file)),
-            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) if fault::is_gone(&error, &vm) => {}
             Err(error) => return Err(error),
         }
     }
@@ -249,7 +249,7 @@ pub(super) async fn remove_disk(session: Session, datacenter: Moref, path: Strin
 fn was_there(outcome: Result<()>) -> Result<bool> {
     match outcome {
         Ok(()) => Ok(true),
-        Err(error) if error.kind() == Kind::NotFound => Ok(false),
+        Err(error) if fault::is_file_gone(&error) => Ok(false),
         Err(error) => Err(error),
     }
 }

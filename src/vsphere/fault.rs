@@ -21,9 +21,73 @@ pub fn is_session_lost(error: &Error) -> bool {
     error.fault() == Some(NOT_AUTHENTICATED)
 }
 
-/// Whether `error` stands for an object that another task is busy with.
-pub fn is_object_busy(error: &Error) -> bool {
-    error.fault().is_some_and(is_busy)
+/// What a request is about, which decides what a fault of it means.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Stage {
+    /// Objects as they were found, before any disk has moved: what is wrong with them is told at
+    /// once.
+    #[default]
+    Found,
+    /// The operation's own objects, after a disk was moved and proven: what may pass is waited for,
+    /// as long as for busy objects.
+    Own,
+    /// What is undone or taken away: the same, but what is gone is gone.
+    Removal,
+}
+
+/// Whether a fault passes by itself, and what the refused request may have done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Passes {
+    /// Not without a change.
+    No,
+    /// It does, and nothing was done.
+    Undone,
+    /// It does, and for all that is known it was done.
+    Unknown,
+}
+
+/// Whether what stands behind `error` passes by itself: the one place that says which faults do,
+/// and at which stage.
+pub fn passes(error: &Error, stage: Stage) -> Passes {
+    match (error.fault().unwrap_or_default(), stage) {
+        (fault, _) if is_busy(fault) => Passes::Undone,
+        (_, Stage::Found) => Passes::No,
+        // It names the object that is gone; the others are not.
+        (OBJECT_NOT_FOUND, Stage::Removal) if error.kind() == Kind::NotFound => Passes::No,
+        (
+            // Inventories lag behind, and hosts let go of files late.
+            OBJECT_NOT_FOUND
+            | "FileLocked"
+            | "CannotAccessFile"
+            | "ResourceInUse"
+            | "InvalidState"
+            | "InvalidVmState"
+            | "InvalidHostState"
+            | "InvalidHostConnectionState"
+            | "InvalidDatastoreState"
+            | "InaccessibleDatastore"
+            | "DatastoreNotWritableOnHost",
+            _,
+        ) => Passes::Undone,
+        (
+            "HostNotConnected" | "HostNotReachable" | "HostCommunication" | "NetworkCopyFault"
+            | "Timedout",
+            _,
+        ) => Passes::Unknown,
+        _ => Passes::No,
+    }
+}
+
+/// Whether the server says that the file named in the request is gone, and not some object.
+pub fn is_file_gone(error: &Error) -> bool {
+    error.kind() == Kind::NotFound && error.fault() != Some(OBJECT_NOT_FOUND)
+}
+
+/// Whether the server says that `object` itself is gone, and not something else.
+pub fn is_gone(error: &Error, object: &Moref) -> bool {
+    error.kind() == Kind::NotFound
+        && error.fault().is_none_or(|fault| fault == OBJECT_NOT_FOUND)
+        && error.object() == Some(&object.value)
 }
 
 /// The error a call's fault stands for.
@@ -85,13 +149,18 @@ fn error(kind: &str, message: &str, detail: &Node) -> Error {
     }
     tell_fields(&mut text, detail);
     tell_causes(&mut text, detail);
-    let mut error = Error::new(meaning(&name), text);
+    let object = ["object", "obj"].into_iter().find_map(|n| detail.child(n));
+    let object = object.and_then(Moref::from_node);
+    let kind = match meaning(&name) {
+        // Which object is gone, it does not say: perhaps none that matters.
+        Kind::NotFound if name == OBJECT_NOT_FOUND && object.is_none() => Kind::Fault,
+        kind => kind,
+    };
+    let mut error = Error::new(kind, text);
     if let Some(remedy) = remedy(&name, detail) {
         error = error.remedy(remedy);
     }
-    if let Some(object) = ["object", "obj"].into_iter().find_map(|n| detail.child(n))
-        && let Some(object) = Moref::from_node(object)
-    {
+    if let Some(object) = object {
         error = error.with_object(tidy(&object.value));
     }
     if is_busy(&name) {
@@ -151,6 +220,7 @@ fn meaning(fault: &str) -> Kind {
         "InvalidPowerState"
         | "InvalidState"
         | "TaskInProgress"
+        | "VAppTaskInProgress"
         | "FileLocked"
         | "ConcurrentAccess"
         | "ResourceInUse"
@@ -178,7 +248,7 @@ fn is_passing(fault: &str) -> bool {
 
 /// Whether another task is at the object, which is why nothing was done.
 fn is_busy(fault: &str) -> bool {
-    fault == "TaskInProgress"
+    matches!(fault, "TaskInProgress" | "VAppTaskInProgress")
 }
 
 fn remedy(fault: &str, detail: &Node) -> Option<String> {
@@ -192,7 +262,9 @@ fn remedy(fault: &str, detail: &Node) -> Option<String> {
             }
         }
         "InvalidPowerState" => "power the machine off".into(),
-        "TaskInProgress" | "ConcurrentAccess" => "try again when the other task is done".into(),
+        "TaskInProgress" | "VAppTaskInProgress" | "ConcurrentAccess" => {
+            "try again when the other task is done".into()
+        }
         "FileLocked" => "find the machine or task that uses the file".into(),
         "NoDiskSpace" | "InsufficientStorageSpace" => "free space on the datastore".into(),
         _ if is_licence(fault) => {
@@ -258,7 +330,9 @@ mod tests {
             ("InvalidLogin", Kind::Auth, false),
             ("NotAuthenticated", Kind::Auth, true),
             ("DuplicateName", Kind::Exists, false),
-            ("ManagedObjectNotFound", Kind::NotFound, false),
+            ("VAppTaskInProgress", Kind::InvalidState, true),
+            // It does not say which.
+            ("ManagedObjectNotFound", Kind::Fault, false),
             ("NoDiskSpace", Kind::NoSpace, false),
             ("TaskInProgress", Kind::InvalidState, true),
             ("FileLocked", Kind::InvalidState, false),

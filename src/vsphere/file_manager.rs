@@ -1,6 +1,7 @@
 //! Verbs of the FileManager: on files of datastores that are no disks.
 
-use super::{Moref, Session, task};
+use super::task::{self, Repeat};
+use super::{Moref, Session, fault};
 use crate::error::{Context, Error, Kind, Result};
 use crate::transport::soap::Element;
 
@@ -20,13 +21,18 @@ pub async fn delete(session: Session, datacenter: Moref, path: String) -> Result
             Element::new("name").text(&path),
             Element::moref("datacenter", &datacenter),
         ];
-        let answer = session
-            .call_idempotent(&files, "DeleteDatastoreFile_Task", arguments)
-            .await?;
-        task::finish(&session, &super::returned(&answer)?).await
+        let again = Repeat::Always;
+        task::perform(
+            &session,
+            &files,
+            "DeleteDatastoreFile_Task",
+            arguments,
+            again,
+        )
+        .await
     };
     match attempt.await {
-        Err(error) if error.kind() == Kind::NotFound => Ok(()),
+        Err(error) if fault::is_file_gone(&error) => Ok(()),
         outcome => outcome
             .map(drop)
             .with_context(|| format!("delete file {path}")),

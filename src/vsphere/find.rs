@@ -9,7 +9,7 @@ use super::backing::{self, Backing, CINDER_VOLUME_ID, CONNECTED};
 use super::bounds::Bounds;
 use super::device::same_uuid;
 use super::property::Properties;
-use super::{Moref, Session, property, suspect, tag};
+use super::{Moref, Session, fault, property, suspect, tag};
 use crate::error::{Context, Error, Kind, Result};
 use crate::transport::soap::Element;
 use crate::volume::Volume;
@@ -76,7 +76,7 @@ pub async fn made_by(
         }
     };
     for moref in candidates {
-        match backing::describe(session.clone(), moref).await {
+        match backing::describe(session.clone(), moref.clone()).await {
             Ok(vm) if is_ours(&vm) => return Ok(Some(vm)),
             Ok(vm) if is_known => {
                 return Err(Error::new(
@@ -88,7 +88,7 @@ pub async fn made_by(
                 ));
             }
             Ok(vm) => vm.require_connected()?,
-            Err(error) if error.kind() == Kind::NotFound => {}
+            Err(error) if fault::is_gone(&error, &moref) => {}
             Err(error) => return Err(error),
         }
     }

@@ -7,7 +7,7 @@
 use super::cleanup::Cleanup;
 use super::manifest::{self, ManifestEntry};
 use super::property::{self, Properties};
-use super::{Moref, Session};
+use super::{Moref, Session, fault};
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::Level;
 use crate::transport::soap::{Element, Node};
@@ -57,6 +57,7 @@ pub struct Lease {
     moref: Moref,
     entity: Moref,
     urls: Vec<DeviceUrl>,
+    has_sha256: bool,
     percent: Arc<AtomicU32>,
     broken: watch::Receiver<Option<String>>,
     keeper: JoinHandle<()>,
@@ -115,6 +116,7 @@ impl Granted {
             error = advance.stalled(patience) => Err(error),
         };
         let info = info
+            .map_err(|error| of_lease(&moref, error))
             .with_context(|| format!("lease {moref}"))?
             .unwrap_or_default();
         let Info {
@@ -122,12 +124,9 @@ impl Granted {
             entity,
             urls,
         } = Info::read(&info).with_context(|| format!("lease {moref}"))?;
-        if session.content().about.offers_sha256() {
-            let disks = urls.iter().filter(|url| url.disk);
-            manifest::ask_for_sha256(&session, &moref, disks.map(|url| url.key.as_str()))
-                .await
-                .with_context(|| format!("lease {moref}"))?;
-        }
+        let disks = urls.iter().filter(|url| url.disk);
+        let has_sha256 = session.content().about.offers_sha256()
+            && manifest::ask_for_sha256(&session, &moref, disks.map(|url| url.key.as_str())).await;
         let percent = Arc::new(AtomicU32::new(0));
         let (tell, broken) = watch::channel(None);
         let keeper = session.spawn(keep(
@@ -144,6 +143,7 @@ impl Granted {
             moref,
             entity,
             urls,
+            has_sha256,
             percent,
             broken,
             keeper,
@@ -227,6 +227,11 @@ impl Lease {
         }
     }
 
+    /// Whether the server is going to digest the disk with SHA-256; else it takes its SHA-1.
+    pub fn has_sha256(&self) -> bool {
+        self.has_sha256
+    }
+
     /// What the next renewal tells the server; people see it in vCenter's task list.
     pub fn percent(&self) -> Arc<AtomicU32> {
         self.percent.clone()
@@ -260,16 +265,14 @@ impl Lease {
                 Ok(lease) if lease.text("state") == Some("error") => {
                     failed(&moref, lease.get("error"), error)
                 }
+                Err(why) if is_lost(&moref, &why) => lost(error),
                 Ok(_) | Err(_) => error,
             }
         }
     }
 
     /// What the server says of the disks moved; empty where it does not say.
-    ///
-    /// # Errors
-    /// Those of the request, but that the server does not know it.
-    pub fn manifest(&self) -> impl Future<Output = Result<Vec<ManifestEntry>>> + Send + 'static {
+    pub fn manifest(&self) -> impl Future<Output = Vec<ManifestEntry>> + Send + 'static {
         manifest::read(self.session.clone(), self.moref.clone())
     }
 
@@ -299,7 +302,8 @@ impl Lease {
                 Some("error") => Err(failed(&self.moref, lease.get("error"), error)),
                 _ => Err(error),
             },
-            Err(_) => Err(error),
+            Err(why) if is_lost(&self.moref, &why) => Err(lost(error)),
+            Err(_) => Err(of_lease(&self.moref, error)),
         }
     }
 
@@ -372,6 +376,24 @@ async fn keep(
             let _ = tell.send(Some(error.to_string()));
             return;
         }
+    }
+}
+
+/// Whether `error` says that the lease went, as it does with the session that it belonged to.
+fn is_lost(moref: &Moref, error: &Error) -> bool {
+    fault::is_gone(error, moref) || fault::is_session_lost(error)
+}
+
+/// `error` where a lease is lost: under another one, the transfer may succeed.
+fn lost(error: Error) -> Error {
+    Error::new(Kind::Connection, format!("the lease is gone: {error}")).retryable()
+}
+
+/// `error` of a request about the lease itself.
+fn of_lease(moref: &Moref, error: Error) -> Error {
+    match is_lost(moref, &error) {
+        true => lost(error),
+        false => error,
     }
 }
 

@@ -6,15 +6,35 @@ use crate::log::Level;
 use crate::transport::soap::Element;
 use crate::vsphere::endpoint::{Call, secret_of, service_instance, session_cookie};
 use crate::vsphere::fault;
-use crate::vsphere::session::{About, Session, Shared, again};
+use crate::vsphere::fault::Stage;
+use crate::vsphere::session::{About, Refused, Session, Shared, again};
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::time::sleep;
 use zeroize::Zeroizing;
 
 /// Shorter intervals would only keep the server busy.
 const SHORTEST_INTERVAL: Duration = Duration::from_millis(10);
+
+/// However often a log-in was refused, the next attempt comes by then.
+const LONGEST_LOGIN_PAUSE: Duration = Duration::from_secs(1800);
+
+impl Refused {
+    fn error(&self, now: Instant) -> Error {
+        let left = self.next.saturating_duration_since(now);
+        let message = format!(
+            "{}; the next attempt to log in is possible in {} s",
+            self.error,
+            left.as_secs().max(1)
+        );
+        let error = Error::new(Kind::Auth, message).retryable();
+        match &self.fault {
+            Some(fault) => error.with_fault(fault),
+            None => error,
+        }
+    }
+}
 
 impl Session {
     /// Logs in again, unless another call did since `lost`.
@@ -30,19 +50,38 @@ impl Session {
         if self.live_cookie()?.generation != lost {
             return Ok(());
         }
-        if let Some(refused) = &login.refused {
-            return Err(Error::new(Kind::Auth, refused.clone()));
+        let now = Instant::now();
+        if let Some(refused) = &login.refused
+            && now < refused.next
+        {
+            return Err(refused.error(now));
         }
         self.log().record(Level::Warn, || {
             "the server has lost the session: logging in again".into()
         });
         let renewed = self.log_in_patiently(None).await.context("log in again");
-        if let Err(error) = &renewed
-            && error.kind() == Kind::Auth
-        {
-            login.refused = Some(error.to_string());
+        let Err(error) = renewed else {
+            login.refused = None;
+            return Ok(());
+        };
+        if error.kind() != Kind::Auth {
+            // A server that starts answers with other faults at first.
+            return Err(error.retryable());
         }
-        renewed
+        let pause = match &login.refused {
+            Some(before) => (before.pause * 2).min(LONGEST_LOGIN_PAUSE),
+            None => self.shared.login_pause,
+        };
+        let now = Instant::now();
+        let refused = Refused {
+            error: error.to_string(),
+            fault: error.fault().map(str::to_owned),
+            next: now + pause,
+            pause,
+        };
+        let error = refused.error(now);
+        login.refused = Some(refused);
+        Err(error)
     }
 
     /// Logs in, also to a server that has too much to do at first. A log-in whose answer was lost
@@ -123,6 +162,7 @@ impl Session {
             shared: shared.upgrade()?,
             operation: None,
             stop: Stop::default(),
+            stage: Stage::default(),
         })
     }
 

@@ -1,7 +1,8 @@
 //! Verbs on virtual machines: create, import, export, reconfigure, destroy.
 
 use super::placement::Site;
-use super::{Moref, Session, device, property, task};
+use super::task::{self, Repeat};
+use super::{Moref, Session, device, fault, property};
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::Level;
 use crate::transport::soap::{Element, Node};
@@ -95,8 +96,8 @@ pub async fn create(session: Session, new: NewMachine, site: Site) -> Result<Mor
     };
     let arguments = with_host(arguments, &site);
     let attempt = async {
-        let answer = session.call(site.parent(), method, arguments).await?;
-        task::finish(&session, &super::returned(&answer)?).await
+        let again = Repeat::WhereUndone;
+        task::perform(&session, site.parent(), method, arguments, again).await
     };
     attempt
         .await
@@ -204,14 +205,11 @@ pub async fn reconfigure(session: Session, moref: Moref, changes: Changes) -> Re
     }
     let spec = spec.maybe(changes.profile.map(|id| profile("vmProfile", &id)));
     let attempt = async {
-        let answer = if repeatable {
-            session
-                .call_idempotent(&moref, "ReconfigVM_Task", vec![spec])
-                .await?
-        } else {
-            session.call(&moref, "ReconfigVM_Task", vec![spec]).await?
+        let again = match repeatable {
+            true => Repeat::Always,
+            false => Repeat::WhereUndone,
         };
-        task::finish(&session, &super::returned(&answer)?).await
+        task::perform(&session, &moref, "ReconfigVM_Task", vec![spec], again).await
     };
     told(attempt.await, "reconfigure", &moref)
 }
@@ -230,15 +228,10 @@ pub async fn come_to_rest(session: &Session, moref: &Moref) {
 /// # Errors
 /// What the server answers.
 pub async fn destroy(session: Session, moref: Moref) -> Result<()> {
-    let attempt = async {
-        let answer = session
-            .call_idempotent(&moref, "Destroy_Task", Vec::new())
-            .await?;
-        task::finish(&session, &super::returned(&answer)?).await
-    };
-    match told(attempt.await, "destroy", &moref) {
-        Err(error) if error.kind() == Kind::NotFound => Ok(()),
-        outcome => outcome,
+    let again = Repeat::Always;
+    match task::perform(&session, &moref, "Destroy_Task", Vec::new(), again).await {
+        Err(error) if fault::is_gone(&error, &moref) => Ok(()),
+        outcome => told(outcome, "destroy", &moref),
     }
 }
 
@@ -250,9 +243,9 @@ pub async fn unregister(session: Session, moref: Moref) -> Result<()> {
     let answer = session
         .call_idempotent(&moref, "UnregisterVM", Vec::new())
         .await;
-    match told(answer.map(Some), "unregister", &moref) {
-        Err(error) if error.kind() == Kind::NotFound => Ok(()),
-        outcome => outcome,
+    match answer {
+        Err(error) if fault::is_gone(&error, &moref) => Ok(()),
+        outcome => told(outcome.map(Some), "unregister", &moref),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::lease::is_disk;
 use super::{Moref, Session};
-use crate::error::{Kind, Result};
+use crate::log::Level;
 use crate::transport::soap::{Element, Node};
 
 /// What the server says it sent or received for one disk.
@@ -21,44 +21,48 @@ pub struct ManifestEntry {
 }
 
 /// Has the server digest the disks with SHA-256, which is to be said before the first byte moves:
-/// otherwise it takes their SHA-1.
+/// otherwise it takes their SHA-1. Whether it does; no answer ends a transfer.
 pub(super) async fn ask_for_sha256<'a>(
     session: &Session,
     moref: &Moref,
     disks: impl Iterator<Item = &'a str>,
-) -> Result<()> {
+) -> bool {
     let wishes = disks.map(|key| {
         Element::new("deviceUrlsToChecksumTypes")
             .with_text("key", key)
             .with_text("value", "sha256")
     });
-    let answer = session
-        .call_idempotent(
-            moref,
-            "HttpNfcLeaseSetManifestChecksumType",
-            wishes.collect(),
-        )
-        .await;
-    match answer {
-        // The manifest will say less then, and so will the notice about it.
-        Err(error) if error.kind() != Kind::Unsupported => Err(error),
-        _ => Ok(()),
+    let method = "HttpNfcLeaseSetManifestChecksumType";
+    let asked = session.call_idempotent(moref, method, wishes.collect());
+    match asked.await {
+        Ok(_) => true,
+        Err(error) => {
+            session.log().record(Level::Warn, || {
+                format!("the server is not to take SHA-256, and takes SHA-1: {error}")
+            });
+            false
+        }
     }
 }
 
-/// What the server says of the disks that a lease moved; empty where it does not say.
-pub(super) async fn read(session: Session, moref: Moref) -> Result<Vec<ManifestEntry>> {
+/// What the server says of the disks that a lease moved; empty where it does not say, for whatever
+/// reason.
+pub(super) async fn read(session: Session, moref: Moref) -> Vec<ManifestEntry> {
     let answer = session
         .call_idempotent(&moref, "HttpNfcLeaseGetManifest", Vec::new())
         .await;
     match answer {
-        Ok(answer) => Ok(answer
+        Ok(answer) => answer
             .children_named("returnval")
             .filter(|node| is_disk(node))
             .map(entry)
-            .collect()),
-        Err(error) if error.kind() == Kind::Unsupported => Ok(Vec::new()),
-        Err(error) => Err(error.context(format_args!("manifest of lease {moref}"))),
+            .collect(),
+        Err(error) => {
+            session
+                .log()
+                .record(Level::Warn, || format!("no manifest of {moref}: {error}"));
+            Vec::new()
+        }
     }
 }
 

@@ -144,18 +144,28 @@ impl Missing {
 
     /// Fails where the property may well exist.
     pub(super) fn check(&self, object: &Moref) -> Result<()> {
-        match self.reason.kind() {
-            Kind::Auth | Kind::NotFound => {
-                let mut error = Error::new(self.reason.kind(), self.reason.to_string())
-                    .context(format_args!("property {} of {object}", self.path))
-                    .with_object(&object.value);
-                if let Some(fault) = self.reason.fault() {
-                    error = error.with_fault(fault);
-                }
-                Err(error)
+        let is_gone = self.reason.fault() == Some(fault::OBJECT_NOT_FOUND);
+        let kind = match self.reason.kind() {
+            // Believed of no other object than this.
+            _ if is_gone
+                && self
+                    .reason
+                    .object()
+                    .is_some_and(|gone| gone != object.value) =>
+            {
+                Kind::Fault
             }
-            _ => Ok(()),
+            _ if is_gone => Kind::NotFound,
+            kind @ (Kind::Auth | Kind::NotFound) => kind,
+            _ => return Ok(()),
+        };
+        let mut error = Error::new(kind, self.reason.to_string())
+            .context(format_args!("property {} of {object}", self.path))
+            .with_object(&object.value);
+        if let Some(fault) = self.reason.fault() {
+            error = error.with_fault(fault);
         }
+        Err(error)
     }
 }
 

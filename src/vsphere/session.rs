@@ -3,12 +3,13 @@
 use crate::cancel::Stop;
 use crate::error::{Error, Kind, Result};
 use crate::log::{Level, Log};
-use crate::retry::{Pauses, Retries};
+use crate::retry::{Busy, Pauses, Retries};
 use crate::transport::http::{Http, HttpOptions};
 use crate::transport::soap::{Element, Node};
 use crate::transport::tls::Trust;
 pub use crate::vsphere::content::{About, ServiceContent};
 use crate::vsphere::endpoint::{Call, Endpoint};
+use crate::vsphere::fault::{Passes, Stage};
 use crate::vsphere::{Moref, address, content, fault, property};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -31,12 +32,18 @@ pub struct SessionOptions {
     pub keepalive_interval: Option<Duration>,
     pub proxy: Option<String>,
     pub allow_plain_http: bool,
+    /// After a refused renewal of the session, until the next attempt; `None` = a minute. Each
+    /// further refusal doubles it, up to half an hour.
+    pub login_pause: Option<Duration>,
     pub retries: Retries,
     pub log: Log,
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// Accounts are locked after some five refusals within three minutes.
+const LOGIN_PAUSE: Duration = Duration::from_secs(60);
 
 /// Servers end sessions that were idle for some 30 minutes.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(300);
@@ -51,6 +58,8 @@ pub struct Session {
     pub(super) operation: Option<Arc<str>>,
     /// Ends the pauses between attempts.
     pub(super) stop: Stop,
+    /// What faults mean.
+    pub(super) stage: Stage,
 }
 
 pub(super) struct Shared {
@@ -62,6 +71,8 @@ pub(super) struct Shared {
     pub(super) cookie: RwLock<Cookie>,
     pub(super) login: Mutex<Login>,
     pub(super) ended: AtomicBool,
+    pub(super) login_pause: Duration,
+    pub(super) sha1_only: AtomicBool,
     pub(super) retries: Retries,
     pub(super) handle: Handle,
     pub(super) keepalive: OnceLock<AbortHandle>,
@@ -79,7 +90,17 @@ pub(super) struct Cookie {
 #[derive(Default)]
 pub(super) struct Login {
     /// The server refused the user: asking again and again would lock the account.
-    pub(super) refused: Option<String>,
+    pub(super) refused: Option<Refused>,
+}
+
+/// A log-in that the server refused, as it does while a password is changed or its single sign-on
+/// restarts.
+pub(super) struct Refused {
+    pub(super) error: String,
+    pub(super) fault: Option<String>,
+    /// When the next attempt may be, and how long after it the one then.
+    pub(super) next: Instant,
+    pub(super) pause: Duration,
 }
 
 impl Session {
@@ -127,6 +148,8 @@ impl Session {
                 cookie: RwLock::default(),
                 login: Mutex::default(),
                 ended: AtomicBool::new(false),
+                sha1_only: AtomicBool::new(false),
+                login_pause: options.login_pause.unwrap_or(LOGIN_PAUSE),
                 retries: options.retries,
                 handle: Handle::current(),
                 keepalive: OnceLock::new(),
@@ -134,6 +157,7 @@ impl Session {
             }),
             operation: None,
             stop: Stop::default(),
+            stage: Stage::default(),
         };
         session.log_in_patiently(cookie).await?;
         session.keep_alive(options.keepalive_interval.unwrap_or(KEEPALIVE_INTERVAL));
@@ -200,7 +224,7 @@ impl Session {
         inspect: impl Fn(&Node) -> Result<()> + Send,
     ) -> Result<Node> {
         let mut pauses = self.shared.retries.pauses();
-        let mut busy = Busy::new(self.shared.retries);
+        let mut busy = self.shared.retries.busy();
         let mut renewed = false;
         loop {
             let cookie = self.live_cookie()?;
@@ -216,16 +240,10 @@ impl Session {
                         Err(error) => error,
                     }
                 }
-                Err(error) if fault::is_object_busy(&error) => match busy.pause() {
-                    Some(pause) => {
-                        tell_pause(self.log(), &error, pause);
-                        if !self.stop.sleep(pause).await {
-                            return Err(error);
-                        }
-                        continue;
-                    }
-                    None => return Err(self.blame(error).await),
-                },
+                Err(error) if fault::passes(&error, self.stage) != Passes::No => {
+                    self.pause(&mut busy, error).await?;
+                    continue;
+                }
                 Err(error) => error,
                 Ok(response) => return Ok(response),
             };
@@ -234,6 +252,19 @@ impl Session {
             }
             again(self.log(), &mut pauses, &self.stop, error).await?;
         }
+    }
+
+    /// Waits before what passes by itself is asked for again; `error` where it has been long enough
+    /// or an end is wanted.
+    pub(super) async fn pause(&self, busy: &mut Busy, error: Error) -> Result<()> {
+        let Some(pause) = busy.pause() else {
+            return Err(self.blame(error).await);
+        };
+        tell_pause(self.log(), &error, pause);
+        if self.stop.sleep(pause).await {
+            return Ok(());
+        }
+        Err(error)
     }
 
     /// Says whose task keeps an object busy, where the server tells.
@@ -280,6 +311,16 @@ impl Session {
     /// The server's singletons.
     pub fn content(&self) -> &ServiceContent {
         &self.shared.content
+    }
+
+    /// From now on streams are digested with SHA-1, too; whether they were not before.
+    pub(crate) fn want_sha1(&self) -> bool {
+        !self.shared.sha1_only.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether the server's manifests have, for all that is known, nothing but a SHA-1.
+    pub(crate) fn needs_sha1(&self) -> bool {
+        !self.content().about.offers_sha256() || self.shared.sha1_only.load(Ordering::Acquire)
     }
 
     /// Whether this is a vCenter and not an ESXi host.
@@ -353,6 +394,15 @@ impl Session {
         }
     }
 
+    /// The same session, whose requests are about what `stage` says.
+    #[must_use]
+    pub(crate) fn at_stage(&self, stage: Stage) -> Session {
+        Session {
+            stage,
+            ..self.clone()
+        }
+    }
+
     /// The same session, whose pauses between attempts end when `stop` is thrown; the error of the
     /// last attempt is returned then.
     #[must_use]
@@ -369,32 +419,6 @@ impl Drop for Shared {
         if let Some(keepalive) = self.keepalive.get() {
             keepalive.abort();
         }
-    }
-}
-
-/// How long an object is found busy.
-struct Busy {
-    retries: Retries,
-    pauses: Pauses,
-    since: Option<Instant>,
-}
-
-impl Busy {
-    fn new(retries: Retries) -> Busy {
-        Busy {
-            retries,
-            pauses: retries.busy_pauses(),
-            since: None,
-        }
-    }
-
-    /// Until the next attempt; `None` when it has been long enough.
-    fn pause(&mut self) -> Option<Duration> {
-        let since = *self.since.get_or_insert_with(Instant::now);
-        if since.elapsed() >= self.retries.busy {
-            return None;
-        }
-        self.pauses.next()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::log::Level;
-use crate::transport::soap::Node;
+use crate::transport::soap::{Element, Node};
+use crate::vsphere::fault::Passes;
 use crate::vsphere::property::Properties;
 use crate::vsphere::{Moref, Session, fault, property};
 use std::time::Duration;
@@ -13,6 +14,48 @@ const MOST_FAILURES: u32 = 5;
 
 /// Before a task is looked at again that cannot be watched.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// Whether a task that failed is begun again, where its fault passes by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeat {
+    /// Also where it may have been done: that changes nothing.
+    Always,
+    /// Where it was certainly not done.
+    WhereUndone,
+    /// A failed attempt may leave something that is in the way of the next.
+    Never,
+}
+
+/// Calls a method that begins a task, and waits until it is done.
+///
+/// # Errors
+/// Those of the call and of [`finish`]. What passes by itself, by the session's stage, is waited
+/// for.
+pub async fn perform(
+    session: &Session,
+    this: &Moref,
+    method: &str,
+    arguments: Vec<Element>,
+    repeat: Repeat,
+) -> Result<Option<Node>> {
+    let mut busy = session.shared.retries.busy();
+    loop {
+        let arguments = arguments.clone();
+        let answer = match repeat {
+            Repeat::Always => session.call_idempotent(this, method, arguments).await?,
+            Repeat::WhereUndone | Repeat::Never => session.call(this, method, arguments).await?,
+        };
+        let error = match finish(session, &super::returned(&answer)?).await {
+            Ok(result) => return Ok(result),
+            Err(error) => error,
+        };
+        match (fault::passes(&error, session.stage), repeat) {
+            (Passes::Undone, Repeat::Always | Repeat::WhereUndone)
+            | (Passes::Unknown, Repeat::Always) => session.pause(&mut busy, error).await?,
+            _ => return Err(error),
+        }
+    }
+}
 
 /// Waits until the task is done and returns its result, where it has one. When the operation is
 /// cancelled meanwhile, the task is, too, if the server can do that; its end is waited for.

@@ -1,8 +1,10 @@
 //! Verbs of the VirtualDiskManager: on disk files that no virtual machine has attached.
 
-use super::{Moref, Session, task};
+use super::fault::{self, Passes};
+use super::task::{self, Repeat};
+use super::{Moref, Session};
 use crate::error::{Context, Error, Kind, Result};
-use crate::transport::soap::{Element, Node};
+use crate::transport::soap::Element;
 use crate::volume::{AdapterType, DiskType};
 
 /// The directory part of a datastore path (`[ds1] volume-1/` of `[ds1] volume-1/a.vmdk`).
@@ -34,7 +36,8 @@ pub async fn rename(session: Session, datacenter: Moref, from: String, to: Strin
         Element::moref("destDatacenter", &datacenter),
         Element::new("force").text(false),
     ];
-    verb(session, "MoveVirtualDisk_Task", arguments, what).await
+    let again = Repeat::WhereUndone;
+    verb(session, "MoveVirtualDisk_Task", arguments, what, again).await
 }
 
 /// Copies a disk into another allocation type. Always with a full specification: without one
@@ -79,7 +82,24 @@ pub async fn copy(
         specification,
         Element::new("force").text(false),
     ];
-    verb(session, "CopyVirtualDisk_Task", arguments, what).await
+    let mut busy = session.shared.retries.busy();
+    loop {
+        let arguments = arguments.clone();
+        let (session_now, method) = (session.clone(), "CopyVirtualDisk_Task");
+        let error = match verb(session_now, method, arguments, what.clone(), Repeat::Never).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        if fault::passes(&error, session.stage) == Passes::No {
+            return Err(error);
+        }
+        session.pause(&mut busy, error).await?;
+        // What the failed copy left would be in the way.
+        match delete(session.clone(), datacenter.clone(), to.clone()).await {
+            Err(error) if !fault::is_file_gone(&error) => return Err(error),
+            _ => {}
+        }
+    }
 }
 
 /// Grows a disk; the new blocks of an eager-zeroed disk are zeroed, too.
@@ -106,7 +126,8 @@ pub async fn extend(
         Element::new("newCapacityKb").text(capacity / 1024),
         Element::new("eagerZero").text(disk_type == DiskType::EagerZeroedThick),
     ];
-    verb(session, "ExtendVirtualDisk_Task", arguments, what).await
+    let again = Repeat::WhereUndone;
+    verb(session, "ExtendVirtualDisk_Task", arguments, what, again).await
 }
 
 /// Deletes a disk with all its files.
@@ -120,8 +141,8 @@ pub async fn delete(session: Session, datacenter: Moref, name: String) -> Result
         Element::moref("datacenter", &datacenter),
     ];
     // Where it happened and the answer was lost, there is nothing any more to be deleted again.
-    let again = Session::call_idempotent;
-    verb_by(again, session, "DeleteVirtualDisk_Task", arguments, what).await
+    let again = Repeat::Always;
+    verb(session, "DeleteVirtualDisk_Task", arguments, what, again).await
 }
 
 /// The UUID in a disk's descriptor, which is read from the datastore: a proof that the disk is there.
@@ -146,27 +167,20 @@ pub async fn uuid(session: Session, datacenter: Moref, name: String) -> Result<S
     Ok(answer.text_at("returnval").unwrap_or_default().to_owned())
 }
 
-async fn verb(session: Session, method: &str, arguments: Vec<Element>, what: String) -> Result<()> {
-    verb_by(Session::call, session, method, arguments, what).await
-}
-
-async fn verb_by(
-    call: impl AsyncFn(&Session, &Moref, &str, Vec<Element>) -> Result<Node>,
+async fn verb(
     session: Session,
     method: &str,
     arguments: Vec<Element>,
     what: String,
+    repeat: Repeat,
 ) -> Result<()> {
     let Some(disks) = session.content().virtual_disk_manager.clone() else {
         return Err(
             Error::new(Kind::Unsupported, "the server has no VirtualDiskManager").context(what),
         );
     };
-    let attempt = async {
-        let answer = call(&session, &disks, method, arguments).await?;
-        task::finish(&session, &super::returned(&answer)?).await
-    };
-    attempt.await.map(drop).context(what)
+    let done = task::perform(&session, &disks, method, arguments, repeat).await;
+    done.map(drop).context(what)
 }
 
 #[cfg(test)]

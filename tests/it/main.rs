@@ -42,6 +42,7 @@ mod stage;
 mod survival;
 mod system;
 mod tls;
+mod transient;
 mod transport;
 mod verify;
 mod vmdk;

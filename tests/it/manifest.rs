@@ -85,11 +85,91 @@ fn nothing_is_said_of_a_server_that_confirms_by_either_digest() {
 }
 
 #[test]
-fn a_server_that_takes_no_wish_for_a_digest_confirms_none_and_that_is_said() {
+fn a_digest_that_is_optional_never_ends_a_transfer() {
+    const READ: &str = "HttpNfcLeaseGetManifest";
+    let faults = [
+        "NotSupported",
+        "MethodNotFound",
+        "InvalidArgument",
+        "InvalidState",
+        "RuntimeFault",
+        "NoPermission",
+        "FileLocked",
+    ];
+    let answers = faults.map(|name| Trouble::Fault(Fault::planned(name)));
+    let broken = [500, 404, 401].map(Trouble::Status);
+    let answers = answers.into_iter().chain(broken).chain([Trouble::Html]);
     let (scene, service) = of_api("8.0.2.0");
-    let refuse = Fault::new("NotSupported", "not by this server");
-    scene.sim.faults().on_call(ASK, 1, Trouble::Fault(refuse));
-    let made = backup(&scene, &service, "b").unwrap();
-    let said = "the server's manifest has no digest: it did not confirm the stream";
-    assert_eq!(made.notices, [said]);
+    backup(&scene, &service, "b").unwrap();
+    for (number, answer) in answers.enumerate() {
+        for method in [ASK, READ] {
+            let what = format!("{method}: {answer:?}");
+            let strike = || {
+                // Whatever is tried again gets the same answer.
+                scene.sim.faults().add(vsphere_sim::Rule {
+                    at: vsphere_sim::At::Call(Some(method.into())),
+                    nth: 1,
+                    times: 5,
+                    trouble: answer.clone(),
+                });
+            };
+            strike();
+            let id = format!("{number}-{}", method.len());
+            let made = backup(&scene, &service, &id);
+            let made = made.unwrap_or_else(|error| panic!("{what}: {error}"));
+            scene.sim.faults().clear();
+            strike();
+            let brought = restore(&scene, &service);
+            let brought = brought.unwrap_or_else(|error| panic!("{what}: {error}"));
+            scene.sim.faults().clear();
+            scene.sim.remove_vm(&brought.backing);
+            // Its SHA-1 is compared then; without a manifest nothing is.
+            let told = usize::from(method == READ);
+            assert_eq!(made.notices.len(), told, "{what}: {:?}", made.notices);
+            assert_eq!(brought.notices.len(), told, "{what}: {:?}", brought.notices);
+        }
+    }
+}
+
+#[test]
+fn a_sha1_that_a_server_gives_instead_is_computed_and_compared() {
+    for wrong in [false, true] {
+        let (scene, service) = of_api("8.0.2.0");
+        let good = backup(&scene, &service, "b").unwrap();
+        scene
+            .sim
+            .change_options(|options| options.sha1_instead = true);
+        let client = scene.impatient_client();
+        for (number, exports) in [(1, 2), (2, 1)] {
+            let before = called(&scene, "ExportVm");
+            let id = format!("c{number}");
+            let options = vmdk_backup::ops::BackupOptions {
+                backup_id: id.clone(),
+                common: blind(),
+                ..Default::default()
+            };
+            if wrong {
+                let flip = Trouble::Data(good.stream_length - 1, DataTrouble::Flip);
+                scene.sim.faults().on_export(exports, flip);
+            }
+            let made = vmdk_backup::ops::backup_volume(&client, &service, &scene.volume(), options);
+            if wrong {
+                let error = made.unwrap_err();
+                assert!(error.message().contains("its SHA-1 is"), "{error}");
+            } else {
+                assert_eq!(made.unwrap().notices, [""; 0]);
+                let kept = service.kept.borrow();
+                assert!(kept[&id].stream == kept["b"].stream);
+            }
+            // What the server has is known from then on.
+            assert_eq!(called(&scene, "ExportVm") - before, exports as usize);
+        }
+        let restored = restore(&scene, &service).unwrap();
+        assert_eq!(restored.notices, [""; 0]);
+    }
+}
+
+fn called(scene: &Scene, method: &str) -> usize {
+    let requests = scene.sim.requests();
+    requests.iter().filter(|one| one.method == method).count()
 }

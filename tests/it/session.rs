@@ -32,6 +32,7 @@ fn options_for(scene: &Scene) -> SessionOptions {
         keepalive_interval: None,
         proxy: None,
         allow_plain_http: false,
+        login_pause: None,
         retries: options.retries,
         log: options.log,
     }
@@ -208,15 +209,55 @@ fn a_lost_session_that_only_shows_in_missing_properties_is_renewed() {
 }
 
 #[test]
-fn a_user_who_is_refused_a_new_session_is_not_tried_again() {
-    let connected = Connected::new(Options::default());
+fn a_refused_renewal_of_the_session_is_tried_again_after_a_pause() {
+    let connected = Connected::with(Options::default(), |options| {
+        options.login_pause = Some(Duration::from_secs(3600));
+    });
     let sim = &connected.scene.sim;
     sim.change_options(|options| options.password = "another".into());
     sim.expire_sessions();
     for _ in 0..3 {
-        assert_eq!(connected.read_name().unwrap_err().kind(), Kind::Auth);
+        let error = connected.read_name().unwrap_err();
+        assert_eq!(error.kind(), Kind::Auth, "{error}");
+        assert_eq!(error.fault(), Some("InvalidLogin"));
+        assert!(error.is_retryable());
+        assert!(
+            error.message().contains("next attempt to log in"),
+            "{error}"
+        );
     }
     assert_eq!(connected.count("Login"), 2);
+}
+
+#[test]
+fn a_client_whose_renewal_was_refused_goes_on_when_the_password_is_right_again() {
+    for fault in [
+        "InvalidLogin",
+        "NoPermission",
+        "InvalidState",
+        "SystemError",
+    ] {
+        let connected = Connected::with(Options::default(), |options| {
+            options.login_pause = Some(Duration::from_millis(20));
+        });
+        let sim = &connected.scene.sim;
+        sim.faults().add(Rule {
+            at: vsphere_sim::At::Call(Some("Login".into())),
+            nth: 1,
+            times: 2,
+            trouble: Trouble::Fault(Fault::planned(fault)),
+        });
+        sim.expire_sessions();
+        let error = connected.read_name().unwrap_err();
+        assert!(error.is_retryable(), "{fault}: {error}");
+        let end = std::time::Instant::now() + PATIENT;
+        while let Err(error) = connected.read_name() {
+            assert!(std::time::Instant::now() < end, "{error}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        // One at first, two that are refused, one that is not.
+        assert_eq!(connected.count("Login"), 4, "{fault}");
+    }
 }
 
 #[test]

@@ -100,6 +100,8 @@ pub struct Options {
     pub import_disk_type: Option<DiskType>,
     /// Whether a lease has a manifest; a server without one answers with an empty list.
     pub manifest: bool,
+    /// Whether a manifest has a SHA-1 where SHA-256 was asked for and granted.
+    pub sha1_instead: bool,
     /// Whether an export also lists an NVRAM file that is no disk.
     pub export_nvram: bool,
     /// Whether a disk that has not changed is sent as it was the last time, instead of being encoded afresh.
@@ -157,6 +159,7 @@ impl Default for Options {
             datacenters: vec!["DC0".to_owned()],
             import_disk_type: None,
             manifest: true,
+            sha1_instead: false,
             export_nvram: false,
             keep_exports: false,
             session_limit: 500,

@@ -126,6 +126,7 @@ pub fn set_checksum_type(context: &Context, call: &Call) -> Answer {
             "this API has no other digest than SHA-1",
         ));
     }
+    let instead = world.options.sha1_instead.then_some("sha1");
     let lease = ready(&mut world, call)?;
     for entry in call.arguments.objects("deviceUrlsToChecksumTypes") {
         let (key, kind) = (
@@ -138,6 +139,7 @@ pub fn set_checksum_type(context: &Context, call: &Call) -> Answer {
         if !matches!(kind, "sha1" | "sha256") {
             return Err(Fault::invalid_argument("deviceUrlsToChecksumTypes.value"));
         }
+        let kind = instead.unwrap_or(kind);
         lease.checksum_types.insert(key.to_owned(), kind.to_owned());
     }
     Ok(None)
