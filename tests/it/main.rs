@@ -5,6 +5,7 @@ mod cancel;
 mod capi;
 mod capi_operations;
 mod cinder;
+mod changed;
 mod convert;
 mod data_hosts;
 mod deltas;

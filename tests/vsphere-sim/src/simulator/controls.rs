@@ -130,6 +130,13 @@ impl Controls {
         Ok(())
     }
 
+    /// Makes a machine a template, or a template a machine.
+    pub fn set_template(&self, vm: &str, template: bool) -> io::Result<()> {
+        let mut world = self.shared.write();
+        world.machine_mut(&machine(vm)).map_err(as_io)?.template = template;
+        Ok(())
+    }
+
     /// Changes whether the server reaches a machine.
     pub fn set_connection(&self, vm: &str, state: Connection) -> io::Result<()> {
         let mut world = self.shared.write();
@@ -227,6 +234,7 @@ impl Controls {
         for disk in machine.disks.iter_mut().filter(|disk| disk.key == key) {
             disk.path = to.to_owned();
         }
+        machine.change_version += 1;
         Ok(())
     }
 
