@@ -72,7 +72,8 @@ impl Restore<'_> {
         error: Error,
     ) -> Error {
         let changes = Changes {
-            moves: vec![now.detach(), now.succeed_with(old)],
+            // With its own mode and limits, not with those that made the new one wrong.
+            moves: vec![now.detach(), old.succeed_with(old)],
             extra_config: cleared(),
             ..Changes::default()
         };

@@ -208,6 +208,16 @@ impl Controls {
         Ok(())
     }
 
+    /// Gives a disk another mode, as only its machine's reconfiguration should.
+    pub fn set_disk_mode(&self, vm: &str, key: i32, mode: &str) -> io::Result<()> {
+        let mut world = self.shared.write();
+        let machine = world.machine_mut(&machine(vm)).map_err(as_io)?;
+        for disk in machine.disks.iter_mut().filter(|disk| disk.key == key) {
+            mode.clone_into(&mut disk.mode);
+        }
+        Ok(())
+    }
+
     /// Removes a machine and the files of its disks.
     pub fn remove_vm(&self, vm: &str) {
         self.shared.write().destroy_machine(&machine(vm));
