@@ -40,6 +40,7 @@ mod session;
 mod soak;
 mod stack;
 mod stage;
+mod stale;
 mod survival;
 mod system;
 mod tls;
