@@ -395,3 +395,6 @@ pub(super) fn with_progress_value(error: Error, returned: i32) -> Error {
     }
     error
 }
+
+#[cfg(test)]
+mod tests;

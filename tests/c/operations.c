@@ -481,6 +481,9 @@ static void garbage_is_refused_by_name(void)
     INVALID("temp_dir is longer", o.temp_dir = long_text);
     INVALID("staging is -1", o.staging = -1);
     REFUSED(VMDK_STATUS_UNSUPPORTED, "staging is 77", o.staging = 77);
+    INVALID("reserved is not 0", o.reserved = 1);
+    REFUSED(VMDK_STATUS_NOT_FOUND, "existing_only", v.name = "nobody"; v.id = NULL; v.moref = NULL;
+            v.size_bytes = 1 << 20; o.existing_only = 1);
     INVALID("name, id and moref", v.name = NULL);
     INVALID("volume.name is empty", v.name = "");
     INVALID("volume.name is longer", v.name = long_text);

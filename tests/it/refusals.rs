@@ -398,3 +398,16 @@ fn a_stream_that_breaks_between_server_and_library_is_no_backup_and_no_restore()
         }
     }
 }
+
+#[test]
+fn metadata_that_could_not_be_read_again_is_refused_before_the_disk_moves() {
+    let mut attempt = Attempt::new();
+    attempt.volume.storage_profile = Some("x".repeat(1 << 20));
+    attempt.scene.sim.clear_requests();
+    attempt.refused(Kind::InvalidArgument, "the metadata has", |a| a.backup("b"));
+    let requests = attempt.scene.sim.requests();
+    assert!(requests.iter().all(|request| request.method != "ExportVm"));
+    attempt.volume.storage_profile = Some("x".repeat((1 << 20) - 4096));
+    attempt.backup("b").unwrap();
+    attempt.restore("b").unwrap();
+}

@@ -45,7 +45,7 @@ const MANIFEST: &str = "<entity type=\"VirtualMachine\">vm-7</entity><returnval>
     <checksumType>sha256</checksumType><size>1024</size><disk>true</disk><capacity>1048576</capacity></returnval>";
 
 const METADATA: &str = r#"{"format":"vmdk-backup","version":1,"backup_id":"b1","volume":{"name":"v","id":null,"size_bytes":512,
-"disk_type":"thin","adapter_type":"lsiLogic","extra_config":{"cinder.volume.id":"x","nvram":"y"}},"stream":{"format":"streamOptimized",
+"disk_type":"thin","adapter_type":"lsiLogic","instance_uuid":"u","cinder_id":"x"},"stream":{"format":"streamOptimized",
 "length":1,"sha256":"aa","capacity":512,"grains":1,"populated":512,"content_digest":"cc"},"source":{"product":"p",
 "server_uuid":null,"backing":"vm-1","disk_key":2000,"disk_file":"[ds] v/v.vmdk","operation":"0","library":"0"},
 "times":{"started":"2026-01-01T00:00:00Z","finished":"2026-01-01T00:00:01Z"}}"#;
