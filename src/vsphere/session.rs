@@ -240,7 +240,7 @@ impl Session {
                         Err(error) => error,
                     }
                 }
-                Err(error) if fault::passes(&error, self.stage) != Passes::No => {
+                Err(error) if self.passes(&error, this) != Passes::No => {
                     self.pause(&mut busy, error).await?;
                     continue;
                 }
@@ -251,6 +251,19 @@ impl Session {
                 return Err(error);
             }
             again(self.log(), &mut pauses, &self.stop, error).await?;
+        }
+    }
+
+    /// Whether what stands behind `error` passes by itself. What a removal finds gone is believed of the object
+    /// that was called, and of those whose properties were asked for.
+    pub(super) fn passes(&self, error: &Error, this: &Moref) -> Passes {
+        let of_another = self.stage == Stage::Removal
+            && error.fault() == Some(fault::OBJECT_NOT_FOUND)
+            && error.object() != Some(&this.value)
+            && this.kind != "PropertyCollector";
+        match of_another {
+            true => Passes::Undone,
+            false => fault::passes(error, self.stage),
         }
     }
 

@@ -49,7 +49,7 @@ pub async fn perform(
             Ok(result) => return Ok(result),
             Err(error) => error,
         };
-        match (fault::passes(&error, session.stage), repeat) {
+        match (session.passes(&error, this), repeat) {
             (Passes::Undone, Repeat::Always | Repeat::WhereUndone)
             | (Passes::Unknown, Repeat::Always) => session.pause(&mut busy, error).await?,
             _ => return Err(error),
