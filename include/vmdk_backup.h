@@ -839,7 +839,11 @@ typedef struct vmdk_recover_options {
     /// Non-zero: only tell what would be done.
     uint32_t dry_run;
     /// What is tagged on the server but has no journal in state_dir may belong to an operation that
-    /// is alive on another host: it is left alone until it is this old, in seconds; 0 = 24 hours.
+    /// is alive on another host. Such an operation renews its tag at least every two minutes, and is
+    /// left alone until its last sign of life is this old, in seconds; 0 = 24 hours; less than 360
+    /// (three renewals) means 360. All times are the server's: the clocks of hosts do not matter.
+    /// The same holds for a journal of another host in a state_dir on a file system that hosts share.
+    /// What has a journal here is recovered at once when its process is dead, and never before.
     uint32_t min_age_s;
     /// Told of each thing; NULL = not wanted.
     vmdk_recovered_callback recovered;
@@ -860,7 +864,9 @@ typedef struct vmdk_recover_options {
 
 /// Finishes or undoes what operations of processes that died left on the client's server, known by
 /// the journals in the client's state_dir and by the tags on the server. Touches nothing without
-/// the library's tag, and nothing of an operation that is alive. May be called at any time and by
+/// the library's tag, and nothing of an operation that is alive. A lease that such a process held on
+/// a virtual machine is ended with the process's session, which needs the privilege
+/// Sessions.TerminateSession; without it the report says when the lease ends by itself. May be called at any time and by
 /// several processes at once; a good time is when an agent starts.
 ///
 /// Blocks until all is done; recovered is called at the end. options may be NULL. Success means

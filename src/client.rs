@@ -66,6 +66,7 @@ pub struct Client {
     log: Log,
     state_dir: Option<PathBuf>,
     retries: Retries,
+    keepalive_interval: Option<Duration>,
     runtime: Runtime,
 }
 
@@ -108,6 +109,7 @@ impl Client {
             log,
             state_dir: options.state_dir,
             retries: options.retries,
+            keepalive_interval: options.keepalive_interval,
             runtime,
         })
     }
@@ -122,6 +124,10 @@ impl Client {
 
     pub(crate) fn retries(&self) -> Retries {
         self.retries
+    }
+
+    pub(crate) fn keepalive_interval(&self) -> Option<Duration> {
+        self.keepalive_interval
     }
 
     pub(crate) fn runtime(&self) -> &Runtime {

@@ -104,6 +104,7 @@ impl<'a> Backup<'a> {
         match op.run(find::find(session, self.volume.clone()))? {
             Some(backing) => {
                 backing.require_powered_off()?;
+                op.free(&backing.moref);
                 let disk = Disk::choose(backing.disks.clone(), self.volume.disk_key)?;
                 let writer = self.begin(disk.capacity)?;
                 if backing.extra(tag::OPERATION).is_some() && backing.extra(tag::REPLACED).is_none()

@@ -57,7 +57,7 @@ impl Backup<'_> {
             disk_type,
             adapter: volume.adapter_type.unwrap_or(AdapterType::LsiLogic),
             profile: volume.storage_profile.clone(),
-            extra_config: [volume.extra_config.clone(), op.tags()].concat(),
+            extra_config: [volume.extra_config.clone(), op.tags()?].concat(),
         };
         let made = Made::TemporaryVm {
             name: volume.name.clone(),
@@ -138,6 +138,7 @@ impl Backup<'_> {
             ..machine::Changes::default()
         };
         let session = op.session().clone();
+        op.end_keeping();
         op.settle(machine::reconfigure(session, backing.clone(), changes))
     }
 }

@@ -80,6 +80,7 @@ impl Export<'_> {
         notices: &mut Vec<String>,
     ) -> Result<Facts> {
         let session = op.session().clone();
+        op.announce_lease(Some(self.backing))?;
         let granted = op.settle(machine::export(session, self.backing.clone()))?;
         let lease = op.lease(granted, self.limits.lease)?;
         op.enter(Phase::Transfer, self.disk.capacity)?;
@@ -101,7 +102,7 @@ impl Export<'_> {
         let read = lease.manifest();
         let manifest = op.run(async move { Ok(read.await) })?;
         compare_manifest(op, &manifest, &self.disk.slot, &facts, notices)?;
-        op.settle(lease.complete())?;
+        op.complete(lease)?;
         Ok(facts)
     }
 

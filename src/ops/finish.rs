@@ -107,7 +107,7 @@ pub(super) async fn still_there(session: Session, datacenter: Moref, file: Strin
 
 /// The keys of a finished replacement, with values that remove them.
 fn cleared() -> Vec<(String, String)> {
-    [tag::OPERATION, tag::STARTED, tag::REPLACED]
+    [tag::OPERATION, tag::STARTED, tag::RENEWED, tag::REPLACED]
         .map(|key| (key.to_owned(), String::new()))
         .into()
 }

@@ -140,10 +140,11 @@ impl<'a> Restore<'a> {
             disk_type: plan.disk_type,
             adapter: plan.adapter,
             profile: self.volume.storage_profile.clone(),
-            extra_config: op.tags(),
+            extra_config: op.tags()?,
         };
         self.undo
             .note(op, Made::TemporaryVm { name, moref: None })?;
+        op.announce_lease(None)?;
         let granted = op.settle(machine::import(session.clone(), new, site.clone()))?;
         let lease = op.lease(granted, self.limits.lease)?;
         let vm = lease.entity().clone();
@@ -157,7 +158,7 @@ impl<'a> Restore<'a> {
         let read = lease.manifest();
         let manifest = op.run(async move { Ok(read.await) })?;
         compare_manifest(op, &manifest, "", &facts, &mut self.summary.notices)?;
-        op.settle(lease.complete())?;
+        op.complete(lease)?;
         op.own();
         self.summary.moved(&facts);
         if let Some(recorded) = recorded {

@@ -28,7 +28,11 @@ pub(super) struct Heading {
     pub(super) volume: String,
     /// The server's instance UUID, or its address where it has none.
     pub(super) server: String,
+    /// By the server's clock.
     pub(super) started: String,
+    /// The kernel that the writer ran under, where that is known.
+    #[serde(default)]
+    pub(super) boot: Option<String>,
 }
 
 /// A journal being written.
@@ -42,6 +46,8 @@ pub(super) struct Journal {
 pub(super) struct Abandoned {
     pub(super) heading: Heading,
     pub(super) made: Vec<Made>,
+    /// Whether its free lock proves that its writer is dead.
+    pub(super) surely_dead: bool,
     path: PathBuf,
     _lock: Flock<File>,
 }
@@ -214,9 +220,11 @@ impl Abandoned {
                 Err(e) => return Err(corrupt(format!("line {number}: {e}"))),
             }
         }
+        let surely_dead = is_local(&lock) || (heading.boot.is_some() && heading.boot == boot());
         Ok(Some(Abandoned {
             heading,
             made,
+            surely_dead,
             path: path.to_owned(),
             _lock: lock,
         }))
@@ -247,6 +255,45 @@ fn text_of(made: &Made) -> String {
     serde_json::to_string(made).unwrap_or_default()
 }
 
+/// What the kernel calls itself since it started: the same in every container of a host.
+pub(super) fn boot() -> Option<String> {
+    let id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    Some(id.trim().to_owned()).filter(|id| !id.is_empty())
+}
+
+/// File systems that hosts share, on which a lock may hold on one of them only (NFS mounted with
+/// `nolock`, FUSE): NFS, SMB (three numbers), FUSE, 9P, Ceph, AFS, Coda, Lustre, GPFS, BeeGFS.
+const SHARED: [u32; 11] = [
+    0x6969,
+    0x517b,
+    0xff53_4d42,
+    0xfe53_4d42,
+    0x6573_5546,
+    0x0102_1997,
+    0x00c3_6400,
+    0x5346_414f,
+    0x7375_7245,
+    0x0bd0_0bd0,
+    0x4750_4653,
+];
+
+/// Whether locks on the file are seen by everybody who can open it.
+fn is_local(file: &File) -> bool {
+    #[cfg(target_os = "linux")]
+    return nix::sys::statfs::fstatfs(file)
+        .is_ok_and(|system| !is_shared(system.filesystem_type().0 as u64));
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = file;
+        false
+    }
+}
+
+fn is_shared(magic: u64) -> bool {
+    // Where the number is signed, it was extended to 64 bits.
+    SHARED.contains(&((magic & 0xffff_ffff) as u32))
+}
+
 /// The version of journals written and read.
 pub(super) const VERSION: u32 = 1;
 
@@ -268,6 +315,7 @@ mod tests {
             volume: "v".into(),
             server: "s".into(),
             started: "t".into(),
+            boot: boot(),
         }
     }
 
@@ -320,6 +368,24 @@ mod tests {
             done.store(true, Ordering::Relaxed);
             assert_eq!(lost, [0; 0], "removed while their writers lived");
         });
+    }
+
+    #[test]
+    fn a_free_lock_on_a_shared_file_system_proves_no_death_on_another_host() {
+        for magic in [0x6969, 0xff53_4d42, 0xffff_ffff_ff53_4d42, 0x6573_5546] {
+            assert!(is_shared(magic), "{magic:x}");
+        }
+        // ext4, XFS, tmpfs, overlay.
+        for magic in [0xef53, 0x5846_5342, 0x0102_1994, 0x794c_7630] {
+            assert!(!is_shared(magic), "{magic:x}");
+        }
+        let directory = tempfile::tempdir().unwrap();
+        let mut elsewhere = heading("elsewhere");
+        elsewhere.boot = None;
+        drop(Journal::begin(directory.path(), &elsewhere).unwrap());
+        let found = Journals::read(directory.path(), true).unwrap().dead;
+        let file = File::open(directory.path()).unwrap();
+        assert_eq!(found[0].surely_dead, is_local(&file));
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! One operation under way: its id, its phase, and what the caller hears of it.
 
 use super::journal::{self, Heading, Journal};
+use super::keeper::{self, Keeper};
 use super::metadata;
+use super::release::Held;
 use super::undo::Made;
 use super::watch::Watch;
 use crate::cancel::Stop;
@@ -12,10 +14,10 @@ use crate::retry::Pauses;
 use crate::vsphere::cleanup::Cleanup;
 use crate::vsphere::fault::Stage;
 use crate::vsphere::lease::{Granted, Lease};
-use crate::vsphere::tag;
 use crate::vsphere::{Moref, Session, fault};
 use std::future::Future;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +28,17 @@ pub(super) struct Operation<'a> {
     id: String,
     volume: String,
     started: String,
+    /// When it was first noted anywhere, by the server's clock.
+    pub(super) noted: Option<String>,
+    /// When its tag was written or renewed last.
+    pub(super) renewed: Instant,
+    pub(super) keeper: Option<Keeper>,
+    /// Whether a lease of the operation's is held.
+    pub(super) leased: Arc<AtomicBool>,
+    /// The lease that is noted in the journal and has not ended.
+    pub(super) lease_noted: Option<Held>,
+    /// What may keep the volume's virtual machine busy.
+    pub(super) hints: Vec<String>,
     journal: Arc<Mutex<Option<Journal>>>,
     pub(super) watch: Watch<'a>,
     cleanup: Cleanup,
@@ -62,6 +75,12 @@ impl<'a> Operation<'a> {
             id,
             volume: volume.to_owned(),
             started: metadata::now(),
+            noted: None,
+            renewed: Instant::now(),
+            keeper: None,
+            leased: Arc::default(),
+            lease_noted: None,
+            hints: Vec::new(),
             journal: Arc::default(),
             watch,
             cleanup: Cleanup::default(),
@@ -84,12 +103,12 @@ impl<'a> Operation<'a> {
         &self.started
     }
 
-    /// What marks a virtual machine as this operation's own.
-    pub(super) fn tags(&self) -> Vec<(String, String)> {
-        vec![
-            (tag::OPERATION.into(), self.id.clone()),
-            (tag::STARTED.into(), self.started.clone()),
-        ]
+    pub(super) fn renewal_interval(&self) -> Duration {
+        keeper::interval(self.client.keepalive_interval())
+    }
+
+    pub(super) fn client(&self) -> &'a Client {
+        self.client
     }
 
     /// Writes down what is about to be made, where the client keeps journals.
@@ -105,7 +124,8 @@ impl<'a> Operation<'a> {
             operation: self.id.clone(),
             volume: self.volume.clone(),
             server: server_identity(&self.session),
-            started: self.started.clone(),
+            started: self.started_on_server()?,
+            boot: journal::boot(),
         };
         self.settle(async move {
             let write = move || {
@@ -119,6 +139,12 @@ impl<'a> Operation<'a> {
                 .await
                 .unwrap_or_else(|_| Err(Error::new(Kind::Panic, "the journal's thread panicked")))
         })
+    }
+
+    /// Whether there is a journal of the operation.
+    pub(super) fn has_journal(&self) -> bool {
+        let slot = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        slot.is_some()
     }
 
     /// Nothing of the operation is left to undo or to finish.
@@ -242,6 +268,8 @@ impl<'a> Operation<'a> {
             format!("operation {id}: {phase} again in {pause} ms after: {error}")
         });
         self.finish_cleanup();
+        self.lease_ended();
+        self.unleased();
         self.run(async move {
             tokio::time::sleep(pause).await;
             Ok(())
@@ -313,8 +341,19 @@ impl<'a> Operation<'a> {
     /// Takes charge of a lease the server granted, and waits until it is ready, as long as it makes
     /// progress within `patience`.
     pub(super) fn lease(&mut self, moref: Moref, patience: Duration) -> Result<Lease> {
+        self.leased.store(true, Ordering::Release);
         let granted = Granted::new(self.session.clone(), moref, self.cleanup.clone());
-        self.run(granted.ready(patience))
+        let lease = self.run(granted.ready(patience))?;
+        self.note_lease(&lease)?;
+        Ok(lease)
+    }
+
+    /// See [`Lease::complete`].
+    pub(super) fn complete(&mut self, lease: Lease) -> Result<()> {
+        self.settle(lease.complete())?;
+        self.lease_ended();
+        self.unleased();
+        Ok(())
     }
 
     pub(super) fn log(&self) -> &Log {
@@ -324,7 +363,7 @@ impl<'a> Operation<'a> {
     /// Adds the phase and the operation's id to what went wrong.
     pub(super) fn explain(&self, error: Error) -> Error {
         let log = self.client.log();
-        error
+        self.hint(error)
             .during(self.phase(), &self.id)
             .map_text(|text| log.redact(text).into_owned())
     }
@@ -366,5 +405,6 @@ pub(super) fn server_identity(session: &Session) -> String {
 impl Drop for Operation<'_> {
     fn drop(&mut self) {
         self.finish_cleanup();
+        self.lease_ended();
     }
 }

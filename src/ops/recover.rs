@@ -5,14 +5,16 @@
 
 use super::finish::{still_there, untag};
 use super::journal::{Abandoned, Journals};
+use super::keeper::{LONGEST_INTERVAL, MISSED};
 use super::operation::{Operation, server_identity};
+use super::release::{Held, Released};
 use super::remains::{Remains, Replacement, tagged};
 use super::undo::{attached, remove_disk, remove_vm};
 use super::watch::{ProgressFn, Watch};
 use crate::cancel::Cancel;
 use crate::client::Client;
 use crate::error::{Error, Phase, Result};
-use crate::vsphere::{Moref, Session, backing, fault, tag};
+use crate::vsphere::{Moref, Session, backing, clock, fault, tag};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -22,7 +24,9 @@ pub struct RecoverOptions<'a> {
     /// Only tell what would be done.
     pub dry_run: bool,
     /// What has a tag but no journal here may belong to an operation that is alive on another
-    /// host: it is left alone until it is this old. `None` = 24 h.
+    /// host, which renews the tag every two minutes: it is left alone until the last renewal is
+    /// this old, by the server's clock. `None` = 24 h; less than three renewals means three.
+    /// Zero gives everything up at once, and is for servers that no other host uses.
     pub min_age: Option<Duration>,
     /// Called on the calling thread at least once a second while the library waits.
     pub progress: Option<ProgressFn<'a>>,
@@ -52,8 +56,11 @@ pub struct Recovered {
     pub outcome: Outcome,
 }
 
-/// Older than any operation without news of which one may assume that it is dead.
+/// How long an operation may be silent, also because its server or network is down.
 const MIN_AGE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// An operation that misses fewer renewals may be alive.
+const LEAST_AGE: Duration = Duration::from_secs(LONGEST_INTERVAL.as_secs() * MISSED as u64);
 
 /// Finishes or undoes what operations of dead processes left behind on the client's server.
 ///
@@ -66,7 +73,10 @@ pub fn recover(client: &Client, options: RecoverOptions<'_>) -> Result<Vec<Recov
     let mut op = Operation::begin(client, "", watch)?;
     let mut recovery = Recovery {
         dry_run: options.dry_run,
-        min_age: options.min_age.unwrap_or(MIN_AGE),
+        min_age: match options.min_age {
+            Some(Duration::ZERO) => Duration::ZERO,
+            age => age.unwrap_or(MIN_AGE).max(LEAST_AGE),
+        },
         report: Vec::new(),
     };
     match recovery.run(&mut op, client) {
@@ -124,19 +134,41 @@ impl Recovery {
         for (operation, machine) in tagged {
             all.entry(operation).or_default().see(machine);
         }
+        let session = op.session().clone();
+        let now = op.run(async move { clock::now(&session).await })?;
         op.enter(Phase::Finish, 0)?;
         for (operation, remains) in all {
             op.watch.tick()?;
             if living.contains(&operation) {
                 self.tell(&operation, "its process is alive", Outcome::Skipped);
-            } else if remains.journal.is_none() && !remains.is_older_than(self.min_age) {
-                let why = "it has no journal here and is too young to be given up";
-                self.tell(&operation, why, Outcome::Skipped);
-            } else {
-                op.patiently(|op| self.resolve(op, &operation, remains));
+                continue;
             }
+            match &remains.journal {
+                Some(journal) if journal.surely_dead => {
+                    self.release(op, &operation, Held::among(&journal.made));
+                }
+                _ => {
+                    if let Some(why) = remains.may_live(now, self.min_age) {
+                        self.tell(&operation, &why, Outcome::Skipped);
+                        continue;
+                    }
+                }
+            }
+            op.patiently(|op| self.resolve(op, &operation, remains));
         }
         Ok(())
+    }
+
+    /// Ends the lease that a process died with.
+    fn release(&mut self, op: &mut Operation<'_>, operation: &str, held: Option<Held>) {
+        let Some(held) = held else { return };
+        let (session, dry_run) = (op.session().clone(), self.dry_run);
+        match op.settle(async move { Ok(held.release(session, dry_run).await) }) {
+            Ok(Released::Ended(what)) => self.tell(operation, &what, Outcome::Done),
+            Ok(Released::Later(what)) => self.tell(operation, &what, Outcome::Skipped),
+            Ok(Released::Gone) => {}
+            Err(error) => self.tell(operation, &error.to_string(), Outcome::Failed),
+        }
     }
 
     fn resolve(&mut self, op: &mut Operation<'_>, operation: &str, remains: Remains) {

@@ -3,17 +3,19 @@
 use super::journal::Abandoned;
 use super::undo::Made;
 use crate::error::{Context, Error, Kind, Result};
+use crate::vsphere::clock::{self, Activity};
 use crate::vsphere::{Moref, Session, backing, property, tag};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 /// What is known of one operation that left something behind.
 #[derive(Default)]
 pub(super) struct Remains {
     pub(super) journal: Option<Abandoned>,
-    /// When it began, where a tag says so.
-    pub(super) started: Option<String>,
+    /// The last signs of life that tags give: renewals, or else when it began.
+    pub(super) signs: Vec<Option<OffsetDateTime>>,
+    /// What a task of the server's, or a lease, is at.
+    pub(super) busy: Option<Moref>,
     pub(super) vms: Vec<(String, Option<Moref>)>,
     pub(super) disks: Vec<(Moref, String)>,
     pub(super) replacement: Option<Replacement>,
@@ -37,6 +39,8 @@ impl Remains {
                     self.vms.push((name, moref));
                 }
                 Made::Disk { datacenter, path } => self.disks.push((datacenter, path)),
+                // Of a dead process it is released before anything is removed.
+                Made::Lease { .. } => {}
                 Made::Replacement {
                     datacenter,
                     backing,
@@ -56,7 +60,10 @@ impl Remains {
     }
 
     pub(super) fn see(&mut self, machine: Machine) {
-        self.started = self.started.take().or(machine.started);
+        self.signs.extend([machine.sign, machine.activity.last]);
+        if machine.activity.busy {
+            self.busy = Some(machine.moref.clone());
+        }
         match machine.replaced {
             Some(old) => {
                 self.replacement.get_or_insert(Replacement {
@@ -78,14 +85,37 @@ impl Remains {
         }
     }
 
-    pub(super) fn is_older_than(&self, age: Duration) -> bool {
-        let started = self.started.as_deref().unwrap_or_default();
-        let Ok(started) = OffsetDateTime::parse(started, &Rfc3339) else {
-            return false;
+    /// Why its process may be alive, where only its signs of life can tell: it is dead when the
+    /// last of them is older than `least` by the server's clock.
+    pub(super) fn may_live(&self, now: OffsetDateTime, least: Duration) -> Option<String> {
+        if let Some(object) = &self.busy {
+            return Some(format!("a task or a lease of the server's is at {object}"));
+        }
+        if least.is_zero() {
+            return None;
+        }
+        let started = self
+            .journal
+            .as_ref()
+            .map(|journal| &journal.heading.started);
+        let started = started.and_then(|started| clock::parse(started));
+        let signs = self.signs.iter().copied().chain([started]);
+        let Some(last) = signs.flatten().max() else {
+            return Some(
+                "it does not say when it was alive: remove it by hand if it is dead".into(),
+            );
         };
-        SystemTime::now()
-            .duration_since(started.into())
-            .is_ok_and(|passed| passed >= age)
+        let silent = now - last;
+        if silent < time::Duration::ZERO {
+            let ahead = silent.abs().whole_seconds();
+            return Some(format!(
+                "its last sign of life is {ahead} s ahead of the server's clock, which was set back"
+            ));
+        }
+        (silent < least).then(|| {
+            let (silent, least) = (silent.whole_seconds(), least.as_secs());
+            format!("it was alive {silent} s ago, and is given up after {least} s")
+        })
     }
 }
 
@@ -94,7 +124,8 @@ pub(super) struct Machine {
     moref: Moref,
     name: String,
     datacenter: Moref,
-    started: Option<String>,
+    sign: Option<OffsetDateTime>,
+    activity: Activity,
     disks: Vec<String>,
     replaced: Option<String>,
 }
@@ -133,7 +164,11 @@ pub(super) async fn tagged(session: Session) -> Result<Vec<(String, Machine)>> {
             operation,
             Machine {
                 datacenter,
-                started: machine.extra(tag::STARTED).map(str::to_owned),
+                sign: [tag::RENEWED, tag::STARTED]
+                    .iter()
+                    .filter_map(|key| clock::parse(machine.extra(key)?))
+                    .max(),
+                activity: clock::activity(&session, &moref).await,
                 replaced: machine.extra(tag::REPLACED).map(str::to_owned),
                 name: machine.name,
                 disks,

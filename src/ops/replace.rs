@@ -116,7 +116,7 @@ impl Restore<'_> {
         new: &Disk,
     ) -> Result<()> {
         let session = op.session().clone();
-        let mut extra_config = op.tags();
+        let mut extra_config = op.tags()?;
         extra_config.push((tag::REPLACED.into(), old.file.clone()));
         let changes = Changes {
             moves: vec![old.detach(), old.succeed_with(new)],

@@ -109,6 +109,9 @@ impl<'a> Restore<'a> {
         op.enter(Phase::Prepare, 0)?;
         let found = op.run(find::find(op.session().clone(), self.volume.clone()))?;
         let existing = found.map(|backing| self.replaceable(backing)).transpose()?;
+        if let Some(existing) = &existing {
+            op.free(&existing.backing.moref);
+        }
         if existing.is_none() && self.volume.name.is_empty() {
             return Err(Error::new(
                 Kind::InvalidArgument,
@@ -250,6 +253,7 @@ impl<'a> Restore<'a> {
             ..machine::Changes::default()
         };
         let session = op.session().clone();
+        op.end_keeping();
         let adopted = op.settle(machine::reconfigure(session, imported.vm.clone(), changes));
         // Whatever the answer was, or if it was lost: the tag went in the same step.
         let (vm, is_adopted) = (imported.vm.clone(), adopted.is_ok());

@@ -15,6 +15,16 @@ pub(super) enum Made {
     TemporaryVm { name: String, moref: Option<Moref> },
     /// A disk file that no virtual machine has attached.
     Disk { datacenter: Moref, path: String },
+    /// A lease of the session with this digest on `vm`, or on a machine that is not known yet. It is
+    /// named where that tells nothing of the session. It ends by itself when nobody renews it for
+    /// `timeout_s`; noted again when it is over.
+    Lease {
+        session: String,
+        vm: Option<Moref>,
+        lease: Option<Moref>,
+        timeout_s: Option<u64>,
+        over: bool,
+    },
     /// A backing in which the disk `new` takes the place of `old`, in one step of the server's:
     /// not to be taken away but to be finished, once it has happened.
     Replacement {
@@ -51,6 +61,7 @@ impl Undo {
                 op.note(made)?;
             }
         }
+        op.keep(vm);
         Ok(())
     }
 
@@ -149,6 +160,10 @@ impl std::fmt::Display for Made {
                 write!(f, "temporary virtual machine {name}")
             }
             Made::Disk { path, .. } => write!(f, "disk {path}"),
+            Made::Lease { vm, .. } => match vm {
+                Some(vm) => write!(f, "lease on {vm}"),
+                None => write!(f, "lease of an import"),
+            },
             Made::Replacement { backing, old, .. } => {
                 write!(f, "disk {old}, replaced in {backing}")
             }
@@ -162,6 +177,7 @@ fn take_away(op: &mut Operation<'_>, made: &Made, kept: &[String]) -> Result<()>
         Made::TemporaryVm { name, moref } => {
             // An aborted import's virtual machine is the server's to remove: let it.
             op.finish_cleanup();
+            op.end_keeping();
             let (name, moref, id) = (name.clone(), moref.clone(), op.id().to_owned());
             op.settle(remove_vm(session, name, moref, id, kept.to_vec()))
                 .map(drop)
@@ -169,7 +185,7 @@ fn take_away(op: &mut Operation<'_>, made: &Made, kept: &[String]) -> Result<()>
         Made::Disk { datacenter, path } => op
             .settle(remove_disk(session, datacenter.clone(), path.clone()))
             .map(drop),
-        Made::Replacement { .. } => Ok(()),
+        Made::Lease { .. } | Made::Replacement { .. } => Ok(()),
     }
 }
 

@@ -58,6 +58,7 @@ pub struct Lease {
     entity: Moref,
     urls: Vec<DeviceUrl>,
     has_sha256: bool,
+    timeout: Duration,
     percent: Arc<AtomicU32>,
     broken: watch::Receiver<Option<String>>,
     keeper: JoinHandle<()>,
@@ -144,6 +145,7 @@ impl Granted {
             entity,
             urls,
             has_sha256,
+            timeout,
             percent,
             broken,
             keeper,
@@ -199,6 +201,16 @@ impl Advance {
 }
 
 impl Lease {
+    /// What the server calls it.
+    pub fn moref(&self) -> &Moref {
+        &self.moref
+    }
+
+    /// How long it lives after its last renewal.
+    pub fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// The virtual machine it is about.
     pub fn entity(&self) -> &Moref {
         &self.entity

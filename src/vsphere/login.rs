@@ -5,9 +5,9 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::log::Level;
 use crate::transport::soap::Element;
 use crate::vsphere::endpoint::{Call, secret_of, service_instance, session_cookie};
-use crate::vsphere::fault;
-use crate::vsphere::fault::Stage;
+use crate::vsphere::fault::{self, Stage};
 use crate::vsphere::session::{About, Refused, Session, Shared, again};
+use crate::vsphere::sessions;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError, Weak};
 use std::time::{Duration, Instant};
@@ -113,11 +113,12 @@ impl Session {
             secret: true,
         };
         let reply = shared.endpoint.call(&shared.endpoint.action, call).await?;
-        if let Err(fault) = &reply.outcome {
-            return Err(
-                fault::of_login(fault).context(format_args!("log in as {}", shared.username))
-            );
-        }
+        let response = reply.outcome.as_ref().map_err(|fault| {
+            fault::of_login(fault).context(format_args!("log in as {}", shared.username))
+        })?;
+        let digest = response
+            .text_at("returnval.key")
+            .map(|key| sessions::digest(key).into());
         // The server names the cookie with its first answer, or again with this one.
         let Some(text) = session_cookie(&reply.cookies).or(cookie) else {
             let message = "log in: the server gave no session cookie";
@@ -129,6 +130,7 @@ impl Session {
             .write()
             .unwrap_or_else(PoisonError::into_inner);
         known.text = text;
+        known.digest = digest;
         known.generation += 1;
         drop(known);
         self.log().record(Level::Info, || {

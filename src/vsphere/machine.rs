@@ -214,6 +214,20 @@ pub async fn reconfigure(session: Session, moref: Moref, changes: Changes) -> Re
     told(attempt.await, "reconfigure", &moref)
 }
 
+/// Sets a key of the extra configuration, in one attempt: a virtual machine that is busy, or a
+/// server that does not answer, is not waited for.
+///
+/// # Errors
+/// What the server answers.
+pub async fn note(session: &Session, moref: &Moref, key: &str, value: &str) -> Result<()> {
+    let spec = Element::new("spec").with(extra_config(key, value));
+    let answer = session
+        .call_once(moref, "ReconfigVM_Task", vec![spec])
+        .await?;
+    let outcome = task::finish(session, &super::returned(&answer)?).await;
+    told(outcome, "reconfigure", moref)
+}
+
 /// Waits for changes whose answers were lost: the server makes one after the other, and this one
 /// changes nothing. What it cannot wait for, nobody can.
 pub async fn come_to_rest(session: &Session, moref: &Moref) {

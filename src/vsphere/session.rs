@@ -83,6 +83,8 @@ pub(super) struct Shared {
 #[derive(Clone, Default)]
 pub(super) struct Cookie {
     pub(super) text: Zeroizing<String>,
+    /// The digest of the session's key, where the server names it.
+    pub(super) digest: Option<Arc<str>>,
     pub(super) generation: u64,
 }
 
@@ -364,6 +366,11 @@ impl Session {
     /// The session's cookie as it stands in a Cookie header.
     pub fn cookie(&self) -> Zeroizing<String> {
         self.current_cookie().text
+    }
+
+    /// By what the session may be known in files; not what stands for it in requests.
+    pub fn digest(&self) -> Option<Arc<str>> {
+        self.current_cookie().digest
     }
 
     pub(super) fn current_cookie(&self) -> Cookie {

@@ -5,8 +5,11 @@
 /// operation it belongs to.
 pub const OPERATION: &str = "vmdk_backup.operation";
 
-/// Beside [`OPERATION`]: when the operation began, RFC 3339 and UTC.
+/// Beside [`OPERATION`]: when the operation began, RFC 3339, by the server's clock.
 pub const STARTED: &str = "vmdk_backup.started";
+
+/// Beside [`OPERATION`]: when its process last proved to be alive, RFC 3339, by the server's clock.
+pub const RENEWED: &str = "vmdk_backup.renewed";
 
 /// On a temporary virtual machine: the datastore paths, as a JSON list, under which a disk taken
 /// out of it may lie.
@@ -16,4 +19,4 @@ pub const DISKS: &str = "vmdk_backup.disks";
 pub const REPLACED: &str = "vmdk_backup.replaced";
 
 /// All of them.
-pub const ALL: [&str; 4] = [OPERATION, STARTED, DISKS, REPLACED];
+pub const ALL: [&str; 5] = [OPERATION, STARTED, RENEWED, DISKS, REPLACED];

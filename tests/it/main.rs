@@ -1,5 +1,6 @@
 //! The integration tests: one crate, a module a topic.
 
+mod alive;
 mod bench;
 mod cancel;
 mod capi;

@@ -13,6 +13,7 @@ fn hostile() -> Options {
     Options {
         destroy_removes_folder: true,
         refuse_disk_moves: true,
+        import_disk_type: Some(vsphere_sim::DiskType::Thin),
         ..Options::default()
     }
 }
@@ -104,7 +105,10 @@ fn the_old_disk_is_deleted_after_everything_else() {
 
 #[test]
 fn a_converted_disk_replaces_the_imported_one_before_that_is_deleted() {
-    let (scene, service) = damaged(Options::default());
+    let (scene, service) = damaged(Options {
+        import_disk_type: Some(vsphere_sim::DiskType::Thin),
+        ..Options::default()
+    });
     scene.sim.clear_requests();
     let volume = Volume {
         disk_type: Some(DiskType::EagerZeroedThick),
@@ -114,6 +118,12 @@ fn a_converted_disk_replaces_the_imported_one_before_that_is_deleted() {
     let requests = scene.sim.requests();
     let destroying = |body: &str| body.contains("<fileOperation>destroy");
     assert!(!requests.iter().any(|one| destroying(&one.body)));
+    let wanted = [
+        "CopyVirtualDisk_Task",
+        "DeleteVirtualDisk_Task",
+        "MoveVirtualDisk_Task",
+    ];
+    assert_eq!(calls(&scene, &wanted)[..3], wanted);
     assert_clean(&scene);
 }
 

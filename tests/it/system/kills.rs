@@ -72,7 +72,7 @@ impl Moment {
 }
 
 /// Starts a job and kills it when it has come to the gate. The program's end where it never did.
-fn die(site: &Site, job: &Job, rule: Rule, gate: &Gate) -> Result<Option<Ended>, String> {
+pub fn die(site: &Site, job: &Job, rule: Rule, gate: &Gate) -> Result<Option<Ended>, String> {
     site.scene.sim.faults().add(rule);
     let mut agent = Agent::start(site, job);
     let begun = Instant::now();

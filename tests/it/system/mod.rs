@@ -5,6 +5,7 @@ mod calls;
 mod host;
 mod job;
 mod kills;
+mod leases;
 mod site;
 mod strace;
 mod walk;

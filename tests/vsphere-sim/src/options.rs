@@ -112,6 +112,8 @@ pub struct Options {
     pub expired_answer: ExpiredAnswer,
     /// Whether leases outlive the session that made them; a transfer under way goes on then.
     pub leases_survive_sessions: bool,
+    /// Whether a lease is there for the session only that made it, as other objects of sessions are.
+    pub private_leases: bool,
     /// The most objects in one answer of the PropertyCollector, whatever the caller allows.
     pub page_size: usize,
     /// Privileges that the user does not have, such as `VApp.Export`.
@@ -166,6 +168,7 @@ impl Default for Options {
             session_timeout: Duration::from_secs(1800),
             expired_answer: ExpiredAnswer::Fault,
             leases_survive_sessions: false,
+            private_leases: false,
             page_size: 1000,
             denied_privileges: Vec::new(),
             forbidden_paths: Vec::new(),

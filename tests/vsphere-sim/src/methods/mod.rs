@@ -88,6 +88,10 @@ pub async fn dispatch(context: &mut Context, call: &Call) -> Answer {
         context.session_key()?;
         privilege::check(context, call)?;
     }
+    if call.this.kind == "HttpNfcLease" {
+        let session = context.session_key()?;
+        context.shared.read().lease_of(&call.this, session)?;
+    }
     match method {
         "WaitForUpdatesEx" | "WaitForUpdates" | "CheckForUpdates" => {
             update::wait(context, call).await

@@ -6,7 +6,7 @@ use crate::world::World;
 
 use super::{Answer, Context};
 
-const PRIVILEGES: [&str; 26] = [
+const PRIVILEGES: [&str; 27] = [
     "Datastore.AllocateSpace",
     "Datastore.Browse",
     "Datastore.DeleteFile",
@@ -14,6 +14,7 @@ const PRIVILEGES: [&str; 26] = [
     "Folder.Create",
     "Folder.Delete",
     "Resource.AssignVMToPool",
+    "Sessions.TerminateSession",
     "Sessions.ValidateSession",
     "StorageProfile.View",
     "System.Anonymous",
@@ -46,6 +47,7 @@ fn needed(method: &str) -> &'static str {
         "ReconfigVM_Task" => "VirtualMachine.Config.Settings",
         "ExportVm" | "ExportSnapshot" => "VApp.Export",
         "ImportVApp" => "VApp.Import",
+        "TerminateSession" => "Sessions.TerminateSession",
         "CopyVirtualDisk_Task"
         | "MoveVirtualDisk_Task"
         | "DeleteVirtualDisk_Task"

@@ -19,7 +19,7 @@ fn top(world: &World, session: &str, target: &Ref, name: &str) -> Outcome<Option
             .task(target)
             .map(|task| (name == "info").then(|| Value::from(task.info(world)))),
         "HttpNfcLease" => world
-            .lease(target)
+            .lease_of(target, session)
             .map(|lease| service::lease(world, lease, name)),
         "VirtualMachineSnapshot" => machine::snapshot(world, target, name),
         "ContainerView" | "ListView" => service::view(world, session, target, name),
@@ -47,8 +47,8 @@ fn entity(world: &World, target: &Ref, name: &str) -> Outcome<Option<Value>> {
         "overallStatus" | "configStatus" => Some(Value::from("green")),
         "alarmActionsEnabled" => Some(Value::from(true)),
         "effectiveRole" => Some(Value::from(vec![-1])),
-        "recentTask"
-        | "disabledMethod"
+        "recentTask" => Some(Value::refs(world.recent_tasks(target))),
+        "disabledMethod"
         | "permission"
         | "configIssue"
         | "value"
@@ -78,7 +78,7 @@ fn entity(world: &World, target: &Ref, name: &str) -> Outcome<Option<Value>> {
 pub fn exists(world: &World, session: &str, target: &Ref) -> Outcome<()> {
     match target.kind.as_str() {
         "Task" => world.task(target).map(drop),
-        "HttpNfcLease" => world.lease(target).map(drop),
+        "HttpNfcLease" => world.lease_of(target, session).map(drop),
         "VirtualMachineSnapshot" => world.snapshot(target).map(drop),
         "HostDatastoreBrowser" => inventory::browsed(world, target).map(drop),
         "ContainerView" | "ListView" => {

@@ -84,6 +84,9 @@ pub fn singleton(world: &World, session: &str, target: &Ref, name: &str) -> Outc
         ("SessionManager", "currentSession") => world
             .session(session)
             .map(|session| session.describe(&world.clock).into()),
+        ("SessionManager", "sessionList") if world.denies("Sessions.TerminateSession") => {
+            return Err(Fault::no_permission(target, "Sessions.TerminateSession"));
+        }
         ("SessionManager", "sessionList") => Some(
             world
                 .sessions

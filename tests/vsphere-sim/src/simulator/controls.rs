@@ -413,6 +413,11 @@ impl Controls {
         world.expire_idle_sessions();
     }
 
+    /// Sets the server's time of day so many seconds ahead of the machine's, or behind it.
+    pub fn set_clock_skew(&self, seconds: i64) {
+        self.shared.write().clock.set_skew(seconds);
+    }
+
     /// Fails a lease from the server's side.
     pub fn fail_lease(&self, lease: &str, fault: Fault) {
         self.shared

@@ -1,4 +1,5 @@
-//! The time of the simulated world: the machine's, plus whatever a test has added.
+//! The time of the simulated world: the machine's, plus whatever a test has added; its time of day may
+//! be wrong by any amount.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -7,6 +8,8 @@ pub struct Clock {
     start: Instant,
     epoch: Duration,
     added: Duration,
+    /// How many seconds the time of day is ahead of the machine's.
+    skew: i64,
 }
 
 impl Clock {
@@ -18,6 +21,7 @@ impl Clock {
             start: Instant::now(),
             epoch,
             added: Duration::ZERO,
+            skew: 0,
         }
     }
 
@@ -35,13 +39,24 @@ impl Clock {
         self.added += by;
     }
 
+    /// Sets the time of day so many seconds ahead of the machine's; nothing gets older by it.
+    pub fn set_skew(&mut self, seconds: i64) {
+        self.skew = seconds;
+    }
+
     /// The time of day as an `xsd:dateTime` in UTC.
     pub fn text(&self) -> String {
         self.text_at(self.now())
     }
 
     pub fn text_at(&self, moment: Duration) -> String {
-        date_time(self.epoch + moment)
+        let true_time = self.epoch + moment;
+        let ahead = Duration::from_secs(self.skew.unsigned_abs());
+        date_time(if self.skew < 0 {
+            true_time.saturating_sub(ahead)
+        } else {
+            true_time + ahead
+        })
     }
 }
 

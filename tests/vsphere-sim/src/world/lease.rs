@@ -103,6 +103,15 @@ impl World {
         found.ok_or_else(|| Fault::not_found(target))
     }
 
+    /// The lease, for a session that may use it.
+    pub fn lease_of(&self, target: &Ref, session: &str) -> Outcome<&Lease> {
+        let shared = !self.options.private_leases;
+        let lease = self.lease(target)?;
+        (shared || lease.session_key == session)
+            .then_some(lease)
+            .ok_or_else(|| Fault::not_found(target))
+    }
+
     /// The task that stands for a lease.
     pub fn lease_task(&self, lease: &Ref) -> Ref {
         self.leases

@@ -78,6 +78,12 @@ impl Session {
 }
 
 impl World {
+    /// Whether the options take a privilege from the user.
+    pub fn denies(&self, privilege: &str) -> bool {
+        let denied = &self.options.denied_privileges;
+        denied.iter().any(|denied| denied == privilege)
+    }
+
     /// A new session; returns its key.
     pub fn open_session(&mut self, user: &str, user_agent: &str) -> String {
         let session = Session {

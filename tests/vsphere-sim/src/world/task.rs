@@ -11,6 +11,9 @@ use super::{Shared, World};
 /// Tasks that are remembered.
 const MOST_TASKS: usize = 2000;
 
+/// How long a task that is over counts as recent.
+const RECENT: Duration = Duration::from_secs(600);
+
 pub struct Task {
     pub reference: Ref,
     /// The method that began it.
@@ -148,6 +151,16 @@ impl World {
             task.cancel_asked = true;
         }
         Ok(())
+    }
+
+    /// The tasks on an object that are not over, or have not been for long.
+    pub fn recent_tasks(&self, target: &Ref) -> Vec<Ref> {
+        let now = self.clock.now();
+        let on_it = self.tasks.values().filter(|task| {
+            let recent = |over: Duration| now.saturating_sub(over) <= RECENT;
+            task.entity.as_ref() == Some(target) && task.completed.is_none_or(recent)
+        });
+        on_it.map(|task| task.reference.clone()).collect()
     }
 
     pub fn start_task(&mut self, target: &Ref) {
