@@ -1,6 +1,7 @@
 //! The use cases, readable aloud.
 
 mod create;
+mod differences;
 mod disk_file;
 mod export;
 mod finish;

@@ -43,6 +43,7 @@ impl Restore<'_> {
         // The volume is restored: a cancel comes too late.
         op.patiently(|op| {
             self.restore_uuid(op, &backing.moref, old, &new);
+            self.tell_differences(op, &existing);
             self.finish(op, &existing, &datacenter, &new)
         })
     }

@@ -42,9 +42,11 @@ pub struct Backing {
     pub committed: Option<u64>,
     /// The datastore path of its configuration file, in the folder that is its own.
     pub vmx: Option<String>,
+    /// Whether changed blocks are tracked, as the server says it.
+    pub change_tracking: Option<String>,
 }
 
-const DESCRIPTION: [&str; 14] = [
+const DESCRIPTION: [&str; 15] = [
     "name",
     "config.changeVersion",
     "config.instanceUuid",
@@ -53,6 +55,7 @@ const DESCRIPTION: [&str; 14] = [
     "config.extraConfig",
     "config.files.vmPathName",
     "runtime.connectionState",
+    "config.changeTrackingEnabled",
     "runtime.powerState",
     "runtime.host",
     "snapshot",
@@ -110,6 +113,7 @@ pub async fn describe(session: Session, moref: Moref) -> Result<Backing> {
         host: vm.moref("runtime.host"),
         committed: vm.parse("summary.storage.committed"),
         vmx: vm.text("config.files.vmPathName").map(str::to_owned),
+        change_tracking: vm.text("config.changeTrackingEnabled").map(str::to_owned),
         moref,
     })
 }

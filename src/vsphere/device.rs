@@ -37,8 +37,56 @@ pub struct Disk {
     pub has_parent: bool,
     /// Why it cannot be exported or replaced: RDM, encrypted, of an unknown backing.
     pub obstacle: Option<String>,
+    /// Everything else that the server says of it, but what names the file and its contents: each
+    /// value under its path.
+    pub(crate) properties: Vec<(String, String)>,
     sharing: Option<String>,
+    write_through: bool,
     io_allocation: Option<Element>,
+    flash_cache: Option<Element>,
+}
+
+/// What another file in the same slot has otherwise, or what is compared for itself.
+const OWN_PROPERTIES: [&str; 18] = [
+    "key",
+    "deviceInfo",
+    "unitNumber",
+    "controllerKey",
+    "capacityInKB",
+    "capacityInBytes",
+    "diskObjectId",
+    "vDiskId",
+    "vDiskVersion",
+    "backing.fileName",
+    "backing.datastore",
+    "backing.backingObjectId",
+    "backing.contentId",
+    "backing.changeId",
+    "backing.uuid",
+    "backing.thinProvisioned",
+    "backing.eagerlyScrub",
+    "backing.parent",
+];
+
+/// A server that says more of a disk is not listened to.
+const MOST_PROPERTIES: usize = 200;
+
+/// The values below `node`, each under its path.
+fn values(node: &Node, path: &str, found: &mut Vec<(String, String)>) {
+    for child in &node.children {
+        let path = match path {
+            "" => child.name.clone(),
+            path => format!("{path}.{}", child.name),
+        };
+        if OWN_PROPERTIES.contains(&&*path) || found.len() >= MOST_PROPERTIES {
+            continue;
+        }
+        if child.children.is_empty() {
+            found.push((path, child.text.trim().to_owned()));
+        } else {
+            values(child, &path, found);
+        }
+    }
 }
 
 /// The `xsi:type` of a virtual disk in a file of a datastore.
@@ -94,7 +142,10 @@ fn disk(device: &Node, by_key: &HashMap<i32, &Node>) -> Option<Disk> {
     } else {
         None
     };
+    let mut properties = Vec::new();
+    values(device, "", &mut properties);
     Some(Disk {
+        properties,
         key: device.parse_at("key")?,
         label: device
             .text_at("deviceInfo.label")
@@ -121,7 +172,9 @@ fn disk(device: &Node, by_key: &HashMap<i32, &Node>) -> Option<Disk> {
         has_parent: backing.is_some_and(|b| b.child("parent").is_some()),
         obstacle,
         sharing: text("sharing"),
+        write_through: flag("writeThrough"),
         io_allocation: device.child("storageIOAllocation").map(echo),
+        flash_cache: device.child("vFlashCacheConfigInfo").map(echo),
     })
 }
 
@@ -225,9 +278,9 @@ impl Disk {
     }
 
     /// Attaches the existing file of `new` in this disk's slot, with this disk's mode, sharing,
-    /// limits and UUID.
+    /// caches, limits and UUID.
     pub fn succeed_with(&self, new: &Disk) -> Element {
-        let backing = flat_backing(&new.file, &self.mode, new.disk_type)
+        let backing = flat_backing_of(&new.file, &self.mode, self.write_through, new.disk_type)
             .maybe(
                 self.uuid
                     .as_ref()
@@ -245,7 +298,8 @@ impl Disk {
             .with_text("unitNumber", self.unit_number)
             .with_text("capacityInKB", new.capacity / 1024)
             .with_text("capacityInBytes", new.capacity)
-            .maybe(self.io_allocation.clone());
+            .maybe(self.io_allocation.clone())
+            .maybe(self.flash_cache.clone());
         self.change("add", device)
     }
 
@@ -274,9 +328,14 @@ impl Disk {
 }
 
 fn flat_backing(file: &str, mode: &str, disk_type: DiskType) -> Element {
+    flat_backing_of(file, mode, false, disk_type)
+}
+
+fn flat_backing_of(file: &str, mode: &str, write_through: bool, disk_type: DiskType) -> Element {
     Element::typed("backing", FLAT)
         .with_text("fileName", file)
         .with_text("diskMode", mode)
+        .maybe(write_through.then(|| Element::new("writeThrough").text(true)))
         .with_text("thinProvisioned", disk_type == DiskType::Thin)
         .with_text("eagerlyScrub", disk_type == DiskType::EagerZeroedThick)
 }

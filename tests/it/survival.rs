@@ -261,3 +261,33 @@ fn the_restored_disk_lies_in_the_backings_folder_and_not_in_another_machines() {
     scene.sim.remove_vm(&other);
     assert_clean(&scene);
 }
+
+#[test]
+fn a_swap_carries_over_what_it_can_and_tells_what_it_cannot() {
+    let (scene, service) = damaged(Options::default());
+    let plain = jobs::restore(&scene, &service, &scene.volume(), Common::default()).unwrap();
+    assert_eq!(plain.notices, [""; 0]);
+    let key = scene.disk().key;
+    scene
+        .sim
+        .tune_disk(&scene.vm, key, 500, "native_4k")
+        .unwrap();
+    scene.sim.clear_requests();
+    let summary = jobs::restore(&scene, &service, &scene.volume(), Common::default()).unwrap();
+    let expected = "the swap did not carry over the disk's property virtualDiskFormat: it was \
+                    native_4k, and is unset";
+    assert_eq!(summary.notices, [expected]);
+    let requests = scene.sim.requests();
+    let carried = [
+        "<limit>500</limit>",
+        "<shares>3000</shares>",
+        "<reservation>7</reservation>",
+        "<writeThrough>true</writeThrough>",
+    ];
+    let swaps = requests.iter().filter(|one| {
+        let body = &one.body;
+        one.method == "ReconfigVM_Task" && carried.iter().all(|part| body.contains(part))
+    });
+    assert_eq!(swaps.count(), 1);
+    assert_clean(&scene);
+}

@@ -149,7 +149,9 @@ fn disk(world: &World, disk: &MachineDisk) -> Object {
                 .with("shares", 1000)
                 .with("level", "normal"),
         )
+        .with_some("storageIOAllocation", disk.io_allocation.clone())
         .with("diskObjectId", format!("1-{}", disk.key))
+        .with_some("virtualDiskFormat", disk.format.as_deref())
         .with("nativeUnmanagedLinkedClone", false)
 }
 
@@ -167,7 +169,7 @@ fn backing(world: &World, disk: &MachineDisk, file: Option<&DiskFile>) -> Object
     match disk.backing {
         BackingKind::Flat => {
             backing.put("split", false);
-            backing.put("writeThrough", false);
+            backing.put("writeThrough", disk.write_through);
             backing.put("digestEnabled", false);
             backing.put("sharing", "sharingNone");
             let disk_type = file.map_or(DiskType::Thick, |file| file.disk_type);

@@ -10,7 +10,7 @@ use crate::disk::Disk;
 use crate::options::{Options, VolumeSpec};
 use crate::plan::FaultPlan;
 use crate::record::Recorded;
-use crate::wire::{Fault, Outcome, Ref, reference};
+use crate::wire::{Fault, Outcome, Ref, object, reference};
 use crate::world::datastore::{Entry, Mount};
 use crate::world::inventory::Body;
 use crate::world::machine::{BackingKind, Connection, Power};
@@ -215,6 +215,26 @@ impl Controls {
         for disk in machine.disks.iter_mut().filter(|disk| disk.key == key) {
             mode.clone_into(&mut disk.mode);
         }
+        Ok(())
+    }
+
+    /// Gives a disk what administrators give: a limit of I/O operations a second, shares and a
+    /// reservation, writing through; and a sector format.
+    pub fn tune_disk(&self, vm: &str, key: i32, limit: i64, format: &str) -> io::Result<()> {
+        let mut world = self.shared.write();
+        let machine = world.machine_mut(&machine(vm)).map_err(as_io)?;
+        let disk = machine.disks.iter_mut().find(|disk| disk.key == key);
+        let disk = disk.ok_or_else(|| io::Error::other("there is no such disk"))?;
+        let shares = object("SharesInfo")
+            .with("shares", 3000)
+            .with("level", "custom");
+        let allocation = object("StorageIOAllocationInfo")
+            .with("limit", limit)
+            .with("shares", shares)
+            .with("reservation", 7);
+        disk.io_allocation = Some(allocation);
+        disk.write_through = true;
+        disk.format = Some(format.to_owned());
         Ok(())
     }
 

@@ -99,6 +99,11 @@ pub struct MachineDisk {
     pub backing: BackingKind,
     pub encrypted: bool,
     pub label: String,
+    pub write_through: bool,
+    /// Its `storageIOAllocation`, where one was given.
+    pub io_allocation: Option<Object>,
+    /// `native_512`, `native_4k` or `emulated_512`: the file's own, which no spec changes.
+    pub format: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -402,6 +402,9 @@ impl World {
             backing: BackingKind::Flat,
             encrypted: false,
             label,
+            write_through: false,
+            io_allocation: None,
+            format: None,
         });
         Ok(key)
     }

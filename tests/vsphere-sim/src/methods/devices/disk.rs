@@ -187,6 +187,9 @@ impl Draft<'_> {
             backing: BackingKind::Flat,
             encrypted: false,
             label: label.next().unwrap_or_default(),
+            write_through: backing.bool("writeThrough") == Some(true),
+            io_allocation: device.object("storageIOAllocation").cloned(),
+            format: None,
         });
         Ok(())
     }
