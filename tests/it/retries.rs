@@ -90,18 +90,34 @@ fn a_service_forgets_a_damaged_beginning_before_the_disk_comes_again() {
 
 #[test]
 fn a_disk_that_changed_between_two_attempts_is_taken_as_it_is_now() {
+    taken_as_it_is_after(Scene::damage);
+}
+
+#[test]
+fn a_disk_whose_whole_stream_is_shorter_than_what_is_kept_of_it_is_taken_as_it_is_now() {
+    taken_as_it_is_after(|scene| {
+        let (empty, disk) = (scene.dir.path().join("empty.raw"), scene.disk());
+        let file = std::fs::File::create(&empty).unwrap();
+        file.set_len(disk.capacity).unwrap();
+        scene.sim.load_disk(&scene.vm, disk.key, &empty).unwrap();
+    });
+}
+
+/// An export breaks off in its middle, and the disk is another one when it is tried again.
+fn taken_as_it_is_after(change: impl FnOnce(&Scene) + Send) {
     let (scene, service, length) = backed_up(Options::default());
     let gate = Gate::new();
     let faults = scene.sim.faults();
     faults.on_export(1, Trouble::Data(length / 2, DataTrouble::Close));
     faults.on_call("ExportVm", 2, Trouble::Hold(gate.clone()));
     std::thread::scope(|scope| {
-        let other = scope.spawn(|| {
+        let (scene, gate) = (&scene, &gate);
+        let other = scope.spawn(move || {
             assert!(gate.wait_for_arrival(Duration::from_secs(60)), "no call");
-            scene.damage();
+            change(scene);
             gate.open();
         });
-        backup(&scene, &service, "c", staged(Staging::Stream)).unwrap();
+        backup(scene, &service, "c", staged(Staging::Stream)).unwrap();
         other.join().unwrap();
     });
     assert_eq!(service.aborted.get(), 1);
