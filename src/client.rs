@@ -1,6 +1,6 @@
 //! A client: one I/O thread, one session.
 
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::log::Log;
 use crate::retry::Retries;
 use crate::runtime::Runtime;
@@ -81,6 +81,7 @@ impl Client {
     pub fn connect(options: ConnectOptions) -> Result<Client> {
         let log = options.log.clone();
         let server = address::label(&options.server);
+        let hint = address::port_hint(&options.server);
         let public = [options.server.as_str(), options.username.as_str()];
         log.hide(&options.password, &public);
         let runtime = Runtime::new()?;
@@ -102,7 +103,8 @@ impl Client {
                     log: log.clone(),
                 }),
             )
-            .with_context(|| format!("connect to {server}"))
+            .with_context(|| format!("connect to {server}{hint}"))
+            .map_err(|error| error.in_phase(Phase::Connect))
             .map_err(|error| error.map_text(|text| log.redact(text).into_owned()))?;
         Ok(Client {
             session,

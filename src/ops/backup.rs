@@ -194,6 +194,7 @@ impl<'a> Backup<'a> {
         if let Some(temporary) = &temporary {
             op.enter(Phase::Service, facts.length)?;
             self.hand_over(op, temporary, writer.as_mut())?;
+            op.watch.complete()?;
         }
         op.own();
         op.enter(Phase::Finish, 0)?;

@@ -165,6 +165,7 @@ fn decode(watch: &mut Watch<'_>, from: &DiskFile, to: &Path) -> Result<Summary> 
         Some(_) => not_decoded(e, from, |e| from.reading(e)),
     })?;
     from.require_unambiguous(decoded.trailing)?;
+    watch.complete()?;
     if let Some(disk) = &disk {
         disk.sync().map_err(|e| writing(&e))?;
     }
@@ -207,6 +208,7 @@ fn normalize(watch: &mut Watch<'_>, from: &DiskFile, to: &Path) -> Result<Summar
         watch.reach(read)?;
     }
     let facts = check.finish().map_err(flawed)?;
+    watch.complete()?;
     from.require_unambiguous(facts.trailing)?;
     rewriting.finish().map_err(flawed)?;
     while let Some(slab) = rewriting.next_slab() {

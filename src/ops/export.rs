@@ -89,6 +89,7 @@ impl Export<'_> {
             Into::Raw(writer) => self.decode(op, &lease, writer),
         };
         let facts = received.map_err(|error| op.explain_lease(&lease, error))?;
+        op.watch.complete()?;
         op.enter(Phase::Verify, 0)?;
         if facts.capacity != self.disk.capacity {
             return Err(Error::new(

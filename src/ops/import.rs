@@ -153,6 +153,7 @@ impl<'a> Restore<'a> {
             Ok(facts) => facts,
             Err(error) => return Err(op.explain_lease(&lease, error)),
         };
+        op.watch.complete()?;
 
         op.enter(Phase::Verify, 0)?;
         let read = lease.manifest();

@@ -157,6 +157,9 @@ fn inspect_stream(watch: &mut Watch<'_>, disk: &DiskFile) -> Result<Inspection> 
         }
         watch.reach(read)?;
     };
+    if flaw.is_none() {
+        watch.complete()?;
+    }
     let Some(header) = check.header().cloned() else {
         let short = || Error::new(Kind::Corrupt, "it ends within its header");
         return Err(flaw.map_or_else(short, |flaw| disk.refused(flaw)));

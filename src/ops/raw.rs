@@ -146,6 +146,7 @@ pub(super) fn digest(watch: &mut Watch<'_>, reader: &mut dyn BackupReader) -> Re
             watch.reach(at)?;
         }
     }
+    watch.complete()?;
     Ok(digest.finish())
 }
 

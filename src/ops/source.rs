@@ -53,6 +53,7 @@ impl<'a> Source<'a> {
                 .context("have the service fill the file")?,
             None => copy(watch, Source::stream(reader), &temporary)?,
         }
+        watch.complete()?;
         Source::file(temporary)
     }
 
@@ -67,6 +68,7 @@ impl<'a> Source<'a> {
         // How small it gets, only its end tells.
         let temporary = Temporary::new(temp_dir, false, 0, operation)?;
         let encoded = raw::encode(watch, reader.as_mut(), temporary.writer()?)?;
+        watch.complete()?;
         Ok((Source::file(temporary)?, encoded))
     }
 
@@ -94,6 +96,7 @@ impl<'a> Source<'a> {
             file.write(&slab)?;
         }
         file.finish()?;
+        watch.complete()?;
         Source::file(temporary)
     }
 
@@ -127,7 +130,9 @@ impl<'a> Source<'a> {
             check.feed(slab).map_err(flawed)?;
             watch.reach(self.read)?;
         }
-        check.finish().map_err(flawed)
+        let facts = check.finish().map_err(flawed)?;
+        watch.complete()?;
+        Ok(facts)
     }
 
     /// The stream's length in bytes.

@@ -70,7 +70,17 @@ impl<'a> Watch<'a> {
     /// Records how far the phase is, and tells the caller when it is time to.
     pub(super) fn reach(&mut self, done: u64) -> Result<()> {
         self.now.done = done.max(self.now.done);
+        if self.now.total > 0 {
+            self.now.done = self.now.done.min(self.now.total);
+        }
         self.tick()
+    }
+
+    /// The phase has done all its bytes: says so to the caller, also where the last of them were
+    /// zeros that nobody moved.
+    pub(super) fn complete(&mut self) -> Result<()> {
+        self.now.done = self.now.total;
+        self.report()
     }
 
     /// To be called whenever the calling thread looks up: sees a cancel, reports when due.

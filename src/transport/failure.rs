@@ -38,9 +38,14 @@ pub(super) fn request_label(method: &str, url: &Url) -> String {
     }
 }
 
-/// The error a failed exchange stands for; `label` is that of its request.
-pub(super) fn transport(label: &str, error: &reqwest::Error) -> Error {
-    let known = classify(error).context(label);
+/// The error a failed exchange stands for; `label` is that of its request, and all its connections
+/// are made by way of `proxy`, where there is one.
+pub(super) fn transport(label: &str, error: &reqwest::Error, proxy: Option<&str>) -> Error {
+    let known = match proxy.filter(|_| error.is_connect()) {
+        Some(proxy) => by_proxy(proxy, error),
+        None => classify(error),
+    };
+    let known = known.context(label);
     if error.is_connect() && known.is_retryable() {
         return known.passing(Passing::Untouched);
     }
@@ -61,6 +66,39 @@ fn classify(error: &reqwest::Error) -> Error {
     let message = innermost.unwrap_or_else(|| "the exchange failed".into());
     Error::new(Kind::Connection, message).retryable()
 }
+
+/// A connection that does not stand: before TLS begins, it is the proxy's. Its refusals are told
+/// apart by their words alone, since their type is private.
+fn by_proxy(proxy: &str, error: &reqwest::Error) -> Error {
+    let refusal = causes(error)
+        .map(ToString::to_string)
+        .find_map(|text| Some(text.strip_prefix("tunnel error: ")?.to_owned()));
+    let known = classify(error);
+    match refusal.as_deref() {
+        Some("proxy authorization required") => unwelcome_at(proxy),
+        Some("unsuccessful") => Error::new(
+            Kind::Connection,
+            format!("the proxy {proxy} refused to connect to the server"),
+        )
+        .remedy("permit this host and port in the proxy's rules, or connect without the proxy")
+        .retryable(),
+        _ if known.kind() == Kind::Tls => known,
+        _ => {
+            let remedy = "check the proxy's address and that it runs, or connect without it";
+            known
+                .context(format_args!("the proxy {proxy}"))
+                .remedy(remedy)
+        }
+    }
+}
+
+fn unwelcome_at(proxy: &str) -> Error {
+    let message = format!("the proxy {proxy} asks for other credentials (407)");
+    Error::new(Kind::Auth, message).remedy(PROXY_CREDENTIALS)
+}
+
+const PROXY_CREDENTIALS: &str =
+    "write the proxy's user and password into its URL: http://user:password@host:port";
 
 fn known_cause(cause: &(dyn StdError + 'static)) -> Option<Error> {
     if let Some(unresolved) = cause.downcast_ref::<Unresolved>() {
@@ -119,13 +157,18 @@ const EXCERPT_CHARS: usize = 200;
 /// The error an unwelcome status stands for.
 pub(super) fn status(label: &str, status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Error {
     let kind = match status.as_u16() {
-        401 | 403 => Kind::Auth,
+        401 | 403 | 407 => Kind::Auth,
         404 | 410 => Kind::NotFound,
         507 => Kind::NoSpace,
         408 | 425 | 429 | 502..=504 => Kind::Connection,
         _ => Kind::Fault,
     };
-    let mut message = format!("{label}: the server answered {status}");
+    let answering = if status.as_u16() == 407 {
+        "the proxy"
+    } else {
+        "the server"
+    };
+    let mut message = format!("{label}: {answering} answered {status}");
     if status.is_redirection() {
         let location = headers.get(LOCATION).and_then(|value| value.to_str().ok());
         // Only where it leads: the rest of the address may be a secret.
@@ -146,7 +189,11 @@ pub(super) fn status(label: &str, status: StatusCode, headers: &HeaderMap, body:
         _ if kind == Kind::Connection => Passing::Later,
         _ => Passing::No,
     };
-    Error::new(kind, message).passing(passing)
+    let error = Error::new(kind, message).passing(passing);
+    match status.as_u16() {
+        407 => error.remedy(PROXY_CREDENTIALS),
+        _ => error,
+    }
 }
 
 /// Shorter parts of a path are words of the language.

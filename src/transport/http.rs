@@ -41,6 +41,8 @@ struct Shared {
     client: Client,
     proof: Proof,
     options: HttpOptions,
+    /// Host and port of the proxy.
+    proxy: Option<String>,
 }
 
 /// Less than what servers keep idle connections for: one that the server is about to close
@@ -82,8 +84,11 @@ impl Http {
             // Otherwise the kernel ends uploads that the server does not take for 30 s.
             .tcp_user_timeout(None)
             .pool_idle_timeout(POOL_IDLE);
-        if let Some(proxy) = &options.proxy {
-            builder = builder.proxy(parse_proxy(proxy, &options.log)?);
+        let mut proxy = None;
+        if let Some(url) = &options.proxy {
+            let (used, label) = parse_proxy(url, &options.log)?;
+            builder = builder.proxy(used);
+            proxy = Some(label);
         }
         let client = builder
             .build()
@@ -92,6 +97,7 @@ impl Http {
             client,
             proof,
             options,
+            proxy,
         })))
     }
 
@@ -105,7 +111,7 @@ impl Http {
         let request = with_cookie(self.0.client.get(url.clone()), cookie)?;
         let limit = self.0.options.connect_timeout + stall;
         let sent = within(limit, &label, "no answer", request.send()).await?;
-        let response = sent.map_err(|error| failure::transport(&label, &error))?;
+        let response = sent.map_err(|error| self.failed(&label, &error))?;
         if response.status() != StatusCode::OK {
             return Err(refusal(&label, response, stall).await);
         }
@@ -155,6 +161,7 @@ impl Http {
             length,
             stall,
             connect_timeout: self.0.options.connect_timeout,
+            proxy: self.0.proxy.as_deref(),
         };
         upload.send(request, body, on_bytes).await?;
         self.log(|| format!("{label}: took {length} bytes"));
@@ -174,7 +181,7 @@ impl Http {
         let request = with_cookie(request, exchange.cookie)?;
         let answered = async {
             let response = request.send().await;
-            let response = response.map_err(|error| failure::transport(&label, &error))?;
+            let response = response.map_err(|error| self.failed(&label, &error))?;
             refuse_encoding(&label, response.headers())?;
             let status = response.status();
             let headers = response.headers().clone();
@@ -187,6 +194,10 @@ impl Http {
             })
         };
         within(exchange.limit, &label, "no answer", answered).await?
+    }
+
+    fn failed(&self, label: &str, error: &reqwest::Error) -> Error {
+        failure::transport(label, error, self.0.proxy.as_deref())
     }
 
     fn log(&self, text: impl FnOnce() -> String) {
@@ -246,7 +257,7 @@ impl Download {
                 .length
                 .map_or(String::new(), |length| format!(" of {length}"));
             let label = format!("{}: after {}{of} bytes", self.label, self.received);
-            failure::transport(&label, &error)
+            failure::transport(&label, &error, None)
         })?;
         if let Some(bytes) = &chunk {
             self.received += bytes.len() as u64;
@@ -274,7 +285,8 @@ impl Resolve for Resolver {
     }
 }
 
-fn parse_proxy(proxy: &str, log: &Log) -> Result<reqwest::Proxy> {
+/// The proxy, and its host and port.
+fn parse_proxy(proxy: &str, log: &Log) -> Result<(reqwest::Proxy, String)> {
     // Neither the text nor a part of it is repeated: there may be a password anywhere in it.
     let invalid = |why: &str| Error::new(Kind::InvalidArgument, format!("the proxy's URL {why}"));
     let url = Url::parse(proxy).map_err(|error| invalid(&format!("cannot be read: {error}")))?;
@@ -295,7 +307,10 @@ fn parse_proxy(proxy: &str, log: &Log) -> Result<reqwest::Proxy> {
             "write special characters of user and password in percent encoding, '/' as %2F",
         ));
     }
-    reqwest::Proxy::all(url).map_err(|_| invalid("cannot be used"))
+    let host = url.host_str().unwrap_or_default();
+    let label = format!("{host}:{}", url.port_or_known_default().unwrap_or(80));
+    let proxy = reqwest::Proxy::all(url).map_err(|_| invalid("cannot be used"))?;
+    Ok((proxy, label))
 }
 
 fn with_cookie(request: RequestBuilder, cookie: Option<&str>) -> Result<RequestBuilder> {
@@ -325,7 +340,7 @@ async fn read_all(label: &str, mut response: Response, largest: usize) -> Result
     let mut body = Vec::new();
     loop {
         let chunk = response.chunk().await;
-        let Some(chunk) = chunk.map_err(|error| failure::transport(label, &error))? else {
+        let Some(chunk) = chunk.map_err(|error| failure::transport(label, &error, None))? else {
             return Ok(body);
         };
         if body.len() + chunk.len() > largest {

@@ -21,6 +21,7 @@ pub(super) struct Upload<'a> {
     pub(super) length: u64,
     pub(super) stall: Duration,
     pub(super) connect_timeout: Duration,
+    pub(super) proxy: Option<&'a str>,
 }
 
 /// What is read of a good answer's body, which nobody needs.
@@ -57,7 +58,8 @@ impl Upload<'_> {
             let message = format!("{}: {misfit}", self.label);
             return Err(Error::new(Kind::Corrupt, message));
         }
-        let mut response = sent.map_err(|error| failure::transport(self.label, &error))?;
+        let mut response =
+            sent.map_err(|error| failure::transport(self.label, &error, self.proxy))?;
         let status = response.status();
         if !status.is_success() {
             return Err(refusal(self.label, response, self.stall).await);
@@ -69,7 +71,7 @@ impl Upload<'_> {
         let mut read = 0;
         while read < LARGEST_ANSWER {
             let next = within(self.stall, self.label, "half an answer", response.chunk()).await?;
-            match next.map_err(|error| failure::transport(self.label, &error))? {
+            match next.map_err(|error| failure::transport(self.label, &error, None))? {
                 Some(chunk) => read += chunk.len(),
                 None => break,
             }

@@ -9,13 +9,23 @@ use url::{Host, Url};
 ///
 /// What cannot be read is not repeated: there may be a password anywhere in it.
 pub(super) fn parse(server: &str, allow_plain: bool) -> Result<Url> {
-    let invalid = |why: &str| {
-        Error::new(
-            Kind::InvalidArgument,
-            format!("the server's address: {why}"),
-        )
+    let url = read(server, allow_plain)?;
+    if !url.path().ends_with("/sdk") {
+        return Err(invalid(
+            "it has the path of something else than the API, whose path ends in /sdk: leave it out",
+        ));
+    }
+    Ok(url)
+}
+
+fn invalid(why: &str) -> Error {
+    let message = format!("the server's address: {why}");
+    Error::new(Kind::InvalidArgument, message)
         .remedy("name it as host, host:port or https://host:port/sdk")
-    };
+}
+
+/// The same, whatever its path.
+fn read(server: &str, allow_plain: bool) -> Result<Url> {
     // Also where a password has a slash or the like in it, by which the URL's host would be the
     // user's name, and its port or path the password.
     if server.contains('@') {
@@ -42,6 +52,11 @@ pub(super) fn parse(server: &str, allow_plain: bool) -> Result<Url> {
         }
         _ => return Err(invalid("neither https nor http")),
     }
+    let first = url.path().split('/').nth(1).unwrap_or_default();
+    if let Some(page) = PAGES.iter().find(|page| **page == first) {
+        let why = format!("it is that of the page /{page}, not of the API: leave out the path");
+        return Err(invalid(&why));
+    }
     if url.query().is_some() || url.fragment().is_some() {
         return Err(invalid("there is a query or a fragment in the URL"));
     }
@@ -56,9 +71,37 @@ pub(super) fn parse(server: &str, allow_plain: bool) -> Result<Url> {
     Ok(url)
 }
 
+/// What people copy out of a browser: the first part of its path.
+const PAGES: [&str; 14] = [
+    "ui",
+    "mob",
+    "vsphere-client",
+    "folder",
+    "host",
+    "websso",
+    "apiexplorer",
+    "api",
+    "rest",
+    "sso-adminserver",
+    "psc",
+    "cgi-bin",
+    "screen",
+    "guestFile",
+];
+
+/// What a port is, where it is one of vSphere's that has no API.
+pub(crate) fn port_hint(server: &str) -> &'static str {
+    match read(server, true).map(|url| authority(&url).1) {
+        Ok(902) => " (902 is the port of disk data; the API has 443)",
+        Ok(5480) => " (5480 is the port of the appliance's management; the API has 443)",
+        Ok(9443) => " (9443 is the port of the old web client; the API has 443)",
+        _ => "",
+    }
+}
+
 /// The server's name in messages: host and port, where it can be read that far.
 pub(crate) fn label(server: &str) -> String {
-    match parse(server, true) {
+    match read(server, true) {
         Ok(url) => {
             let (host, port) = authority(&url);
             if host.contains(':') {
@@ -133,6 +176,40 @@ mod tests {
             let error = parse(server, true).unwrap_err();
             assert_eq!(error.kind(), Kind::InvalidArgument, "{server}");
         }
+    }
+
+    #[test]
+    fn a_pasted_page_is_refused_with_what_to_leave_out() {
+        for (server, hint) in [
+            ("https://vc/ui", "/ui"),
+            ("https://vc/ui/", "/ui"),
+            (
+                "vc.example.org/ui/app/vm;nav=h/urn:vmomi:VM:vm-1/summary",
+                "/ui",
+            ),
+            ("https://vc/ui/#?extensionId=vsphere", "/ui"),
+            ("https://vc/mob/?moid=ServiceInstance", "/mob"),
+            ("https://vc/vsphere-client/?csp", "/vsphere-client"),
+            ("https://esx:443/folder?dcPath=ha-datacenter", "/folder"),
+            ("https://vc/websso/SAML2/SSO/vsphere.local", "/websso"),
+            ("https://vc/api/session", "/api"),
+            ("https://vc/somewhere", "leave it out"),
+            ("vc/sdk/vimService.wsdl", "leave it out"),
+            ("https://vc/#/login", "fragment"),
+        ] {
+            let error = parse(server, false).unwrap_err();
+            assert_eq!(error.kind(), Kind::InvalidArgument, "{server}");
+            assert!(error.message().contains(hint), "{server}: {error}");
+            assert!(error.message().contains("name it as host"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_port_without_the_api_has_a_hint() {
+        assert!(port_hint("esx:902").contains("disk data"));
+        assert!(port_hint("https://vc:5480").contains("management"));
+        assert_eq!(port_hint("vc"), "");
+        assert_eq!(port_hint("vc:8443"), "");
     }
 
     #[test]

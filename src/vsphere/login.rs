@@ -1,7 +1,7 @@
 //! In, again, and out.
 
 use crate::cancel::Stop;
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::log::Level;
 use crate::transport::soap::Element;
 use crate::vsphere::endpoint::{Call, secret_of, service_instance, session_cookie};
@@ -29,6 +29,7 @@ impl Refused {
             left.as_secs().max(1)
         );
         let error = Error::new(Kind::Auth, message).retryable();
+        let error = error.in_phase(Phase::Connect);
         match &self.fault {
             Some(fault) => error.with_fault(fault),
             None => error,
@@ -44,7 +45,8 @@ impl Session {
             login = self.shared.login.lock() => login,
             () = self.stop.thrown() => {
                 let message = "the session is lost, and another request is logging in again";
-                return Err(Error::new(Kind::Auth, message).retryable());
+                let error = Error::new(Kind::Auth, message).retryable();
+                return Err(error.in_phase(Phase::Connect));
             }
         };
         if self.live_cookie()?.generation != lost {
@@ -66,7 +68,7 @@ impl Session {
         };
         if error.kind() != Kind::Auth {
             // A server that starts answers with other faults at first.
-            return Err(error.retryable());
+            return Err(error.retryable().in_phase(Phase::Connect));
         }
         let pause = match &login.refused {
             Some(before) => (before.pause * 2).min(LONGEST_LOGIN_PAUSE),

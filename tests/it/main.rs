@@ -30,6 +30,7 @@ mod network;
 mod peer;
 mod peers;
 mod planning;
+mod progress;
 mod raw;
 mod recover;
 mod refusals;

@@ -244,6 +244,74 @@ fn a_proxy_is_used_where_one_is_given() {
     assert_eq!(body, b"GET http://behind.invalid/disk HTTP/1.1");
 }
 
+fn through(proxy: &str, url: &str) -> Error {
+    let http = Http::new(&HttpOptions {
+        proxy: Some(format!("http://{proxy}")),
+        ..options()
+    });
+    get_url(http.unwrap(), Url::parse(url).unwrap(), PATIENT).unwrap_err()
+}
+
+#[test]
+fn a_proxy_that_refuses_is_reported_as_the_proxy() {
+    const SERVER: &str = "https://vc.invalid/disk";
+    for (status, kind, words) in [
+        (
+            "407 Proxy Authentication Required",
+            Kind::Auth,
+            "other credentials",
+        ),
+        ("403 Forbidden", Kind::Connection, "refused to connect"),
+        ("502 Bad Gateway", Kind::Connection, "refused to connect"),
+    ] {
+        let peer = answering(status, "no");
+        let error = through(&peer.authority(), SERVER);
+        assert_eq!(error.kind(), kind, "{error}");
+        let named = format!("the proxy {}", peer.authority());
+        assert!(error.message().contains(&named), "{error}");
+        assert!(error.message().contains(words), "{error}");
+        assert!(!error.message().contains("the server answered"), "{error}");
+        assert!(error.message().contains("proxy's"), "no remedy: {error}");
+    }
+    let plain = answering("407 Proxy Authentication Required", "no");
+    let error = through(&plain.authority(), "http://vc.invalid/disk");
+    assert_eq!(error.kind(), Kind::Auth, "{error}");
+    assert!(
+        error.message().contains("the proxy answered 407"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_proxy_that_cannot_be_reached_is_reported_as_the_proxy() {
+    let port = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let unknown = format!("{}.invalid", "x".repeat(64));
+    for (proxy, words) in [
+        (format!("127.0.0.1:{port}"), "connection refused"),
+        (format!("{unknown}:3128"), "does not resolve"),
+    ] {
+        for server in ["https://127.0.0.1:1/disk", "http://127.0.0.1:1/disk"] {
+            let error = through(&proxy, server);
+            assert_eq!(error.kind(), Kind::Connection, "{error}");
+            let named = format!("the proxy {proxy}");
+            assert!(error.message().contains(&named), "{error}");
+            assert!(error.message().contains(words), "{error}");
+        }
+    }
+}
+
+#[test]
+fn a_proxy_that_closes_is_reported_as_the_proxy() {
+    let peer = Peer::plain(|connection| connection.head().map(drop));
+    let error = through(&peer.authority(), "https://vc.invalid/disk");
+    assert_eq!(error.kind(), Kind::Connection, "{error}");
+    let named = format!("the proxy {}", peer.authority());
+    assert!(error.message().contains(&named), "{error}");
+}
+
 #[test]
 fn a_proxy_that_cannot_be_meant_is_refused_without_showing_its_password() {
     for proxy in [
