@@ -27,6 +27,11 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 BUILT := $(TARGET)/$(if $(filter dev,$(PROFILE)),debug,$(PROFILE))
 SOURCES := Cargo.toml Cargo.lock $(shell find src -name '*.rs')
 
+# What a build depends on beside its sources. The stamp changes with it, and the library is built anew then: tools that
+# were installed later, or other flags, would otherwise change nothing.
+STAMP := $(BUILT)/build-settings
+SETTINGS = $(FEATURES) | $(PROFILE) | $(RUSTFLAGS) | $(CARGO_ENCODED_RUSTFLAGS) | $(CARGO)
+
 VERSION := $(shell sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 MAJOR := $(word 1,$(subst ., ,$(VERSION)))
 MINOR := $(word 2,$(subst ., ,$(VERSION)))
@@ -34,14 +39,18 @@ MINOR := $(word 2,$(subst ., ,$(VERSION)))
 ABI := $(if $(filter 0,$(MAJOR)),0.$(MINOR),$(MAJOR))
 SONAME := libvmdk_backup.so.$(ABI)
 
-.PHONY: all lib install stage
+.PHONY: all lib install stage force
 
 all: lib
 lib: $(BUILT)/libvmdk_backup.so $(BUILT)/install/libvmdk_backup.a
 
+$(STAMP): force
+	@mkdir -p $(@D)
+	@echo '$(SETTINGS)' | cmp -s - $@ || echo '$(SETTINGS)' > $@
+
 # Both at once, and not as a Rust library too, which would switch link-time optimisation off. The
 # shared object cannot be unloaded: threads and thread-local destructors outlive a dlclose().
-$(BUILT)/libvmdk_backup.so $(BUILT)/libvmdk_backup.a &: $(SOURCES)
+$(BUILT)/libvmdk_backup.so $(BUILT)/libvmdk_backup.a &: $(SOURCES) $(STAMP)
 	$(CARGO) rustc --lib --profile $(PROFILE) --features '$(FEATURES)' --crate-type cdylib,staticlib -- \
 	    --cfg c_library -C link-arg=-Wl,-soname,$(SONAME) -C link-arg=-Wl,-z,nodelete
 	touch $(BUILT)/libvmdk_backup.so $(BUILT)/libvmdk_backup.a

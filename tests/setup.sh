@@ -25,12 +25,15 @@ if [ "$job" = test ] || [ "$job" = bench ]; then
     python3 -c 'import ensurepip, venv' 2>/dev/null || missing="$missing python3-venv"
     [ -e /usr/lib/python3/dist-packages/VMDKstream.py ] || missing="$missing python3-vmdkstream"
 fi
-if [ "$job" = test ]; then
-    need strace strace
+if [ "$job" = test ] || [ "$job" = bench ]; then
+    # They build ISA-L, whose speed the benchmark's goals are of.
     need nasm nasm
     need autoreconf autoconf
     need automake automake
     need libtoolize libtool
+fi
+if [ "$job" = test ]; then
+    need strace strace
     need valgrind valgrind
     pkg-config --exists sqlite3 2>/dev/null || missing="$missing libsqlite3-dev"
 fi

@@ -1,6 +1,7 @@
 //! What the library's jobs are made of, each part alone, so that a job's cost can be held against the sum of its parts.
 //!
 //! parts encode fast|balanced|small RAW VMDK | decode VMDK RAW | normalize VMDK VMDK | check full|structure VMDK     the engine, file to file
+//! parts codec             prints what compresses streams in this build
 //! parts lease VOLUME      prints where the disk of a volume can be downloaded; until standard input ends
 //! parts receive VOLUME    receives the disk and does nothing with it
 //! parts sha256|content|inflate|deflate VMDK                        on what is in memory already
@@ -64,6 +65,10 @@ fn main() -> Outcome<()> {
         }
         ["normalize", from, to] => engine::normalize_file(Path::new(from), Path::new(to)),
         ["check", level, vmdk] => engine::check_file(level, Path::new(vmdk)),
+        ["codec"] => {
+            println!("codec={}", vmdk_backup::vmdk::CODEC);
+            Ok(())
+        }
         ["lease", volume] => network::lease(volume),
         ["receive", volume] => network::receive(volume),
         ["write", vmdk, path] => memory::write(Path::new(vmdk), Path::new(path)),

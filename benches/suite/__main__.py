@@ -15,6 +15,7 @@ import image
 import paced
 import relay
 import whole
+from measure import run
 
 # A load that disturbs nobody, and the seconds to wait for it.
 CALM = 0.3
@@ -101,6 +102,7 @@ def about(bench):
     return {
         "processor": processor,
         "cores": bench.cores,
+        "codec": run([bench.parts, "codec"]).text.strip().partition("=")[2],
         "kernel": platform.release(),
         "runs": bench.runs,
         "quick": bench.quick,
@@ -119,6 +121,9 @@ def main():
         print("== this virtual machine returns free memory to its host: new memory is slow, whoever asks for it", flush=True)
     if facts["load_before"] > CALM:
         print(f"== the machine is busy (load {facts['load_before']:.1f}): these figures are none", flush=True)
+    print(f"== the library compresses with {facts['codec']}", flush=True)
+    if facts["codec"] != "isa-l":
+        print("== the encoder's goals are those of a build with ISA-L: install nasm, autoconf, automake, libtool", flush=True)
     measured = figures.Figures()
     shutil.rmtree(bench.work, ignore_errors=True)
     bench.work.mkdir(parents=True)

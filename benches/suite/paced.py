@@ -2,6 +2,7 @@
 
 import statistics
 
+import relay
 from measure import compare, median, run
 from vcenter import Site
 
@@ -24,10 +25,11 @@ def measure(bench, figures):
                 return backup(service_rate, *volumes)
 
         backup(0, *names)
+        parts = relay.parts_alone(bench, site, names[0])
         slow(bench, figures, paced, names[0])
         # All of them together take two cores for the library alone: the host that sends finds none. Fewer leave it some.
         for share in (0.8, 1):
-            many(bench, figures, site, paced, names[: max(1, round(share * len(names)))])
+            many(bench, figures, site, paced, parts, names[: max(1, round(share * len(names)))])
 
 
 def slow(bench, figures, paced, volume):
@@ -48,7 +50,7 @@ def rates(cost):
     return [float(size) / float(seconds) / 1e6 for _, seconds, size in jobs]
 
 
-def many(bench, figures, site, paced, volumes):
+def many(bench, figures, site, paced, parts, volumes):
     hosts = []
 
     def all_at_once():
@@ -57,15 +59,18 @@ def many(bench, figures, site, paced, volumes):
         hosts.append(site.cpu() - before)
         return cost
 
-    alone, together = compare(bench.runs, lambda: paced(STREAM, 0, volumes[0]), all_at_once)
+    alone, together, *costs = compare(bench.runs, lambda: paced(STREAM, 0, volumes[0]), all_at_once, *parts.values())
     slowest = sorted(min(rates(cost)) for cost in together)[bench.runs // 2]
     one = sorted(min(rates(cost)) for cost in alone)[bench.runs // 2]
     name = f"{len(volumes)} verified streams at {STREAM // 10**6} MB/s each"
     figures.add(f"{name}: the slowest / one alone", "MB/s", slowest, one, 0.95, least=True)
     moved = sum(float(line.split()[2]) for line in together[0].text.splitlines() if line.startswith("job="))
+    # What the parts cost alone for as many bytes of the stream, in the same run on the same machine.
+    size = float(together[0].text.split("job=", 1)[1].splitlines()[0].split()[2])
+    needed = sum(median(cost, "part_cpu") for cost in costs) * moved / size
+    figures.add(f"{name}: CPU / {relay.UNKEPT_NAME} alone", "s", median(together, "cpu"), needed, 1.05)
     shares = moved / 250e6
     seconds = median(together, "cpu") / shares
-    figures.add(f"{name}: CPU for 250 MB / 1 s", "s", seconds, 1.0, 1.0)
     # What the cores have for as much, while all streams keep their rate.
     most = bench.cores * 250e6 / (len(volumes) * STREAM)
     both = seconds + statistics.median(hosts) / shares

@@ -8,6 +8,9 @@ from vcenter import Site
 # What a verified backup consists of: where the stream goes, and what is computed of it.
 NEEDED = ("receive", "sha256", "inflate", "write")
 ALSO = ("content",)
+# Of a backup to a service that keeps nothing.
+UNKEPT = ("receive", "sha256", "inflate", "content")
+UNKEPT_NAME = "TLS + SHA-256 + inflate + digest of contents"
 
 
 def measure(bench, figures):
@@ -31,6 +34,18 @@ def download(bench, site):
         cost = run(["curl", "--silent", "--show-error", "--fail", "--insecure", "--cookie", cookie, "--output", target, url])
         target.unlink()
         return cost
+
+
+def parts_alone(bench, site, volume):
+    """Each part of a verified backup of a volume to a service that keeps nothing, alone; on a stream of it."""
+    name = site.fresh("parts")
+    run([bench.relay, "backup", "digest", site.backups, "0", f"{volume}={name}"], site.environment)
+    stream = site.folder / "parts.vmdk"
+    (site.backups / name / "disk.vmdk").replace(stream)
+    return {
+        "receive": lambda: run([bench.parts, "receive", volume], site.environment),
+        **{part: lambda part=part: run([bench.parts, part, stream]) for part in UNKEPT[1:]},
+    }
 
 
 def relay(bench, figures, site):

@@ -23,6 +23,22 @@ pub extern "C" fn vmdk_version() -> *const c_char {
     VERSION.as_ptr()
 }
 
+const CODEC: &CStr = if cfg!(feature = "igzip") {
+    c"isa-l"
+} else {
+    c"libdeflate"
+};
+
+/// What compresses streams at VMDK_COMPRESSION_FAST in the library at run time: "isa-l" (built
+/// with nasm, autoconf, automake and libtool; some two to three times as fast) or "libdeflate". A
+/// later version may have others. The string is static: never free it. Callable from any thread
+/// and from callbacks.
+#[must_use]
+#[unsafe(no_mangle)]
+pub extern "C" fn vmdk_codec() -> *const c_char {
+    CODEC.as_ptr()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -31,5 +47,10 @@ mod tests {
     fn the_header_and_the_package_agree_on_the_version() {
         let header = format!("{VMDK_VERSION_MAJOR}.{VMDK_VERSION_MINOR}.{VMDK_VERSION_PATCH}");
         assert_eq!(VERSION.to_str(), Ok(header.as_str()));
+    }
+
+    #[test]
+    fn the_codec_is_the_engines() {
+        assert_eq!(CODEC.to_str(), Ok(crate::vmdk::CODEC));
     }
 }

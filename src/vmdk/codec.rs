@@ -26,6 +26,13 @@ pub(crate) struct Codec {
     guess: bool,
 }
 
+/// What compresses fast streams in this build.
+pub const CODEC: &str = if cfg!(feature = "igzip") {
+    "isa-l"
+} else {
+    "libdeflate"
+};
+
 enum Engine {
     #[cfg(feature = "igzip")]
     Igzip(Igzip),

@@ -42,6 +42,7 @@ mod window;
 mod worker;
 
 pub use check::{Check, Facts, Progress};
+pub use codec::CODEC;
 pub use content::{ContentDigest, UNIT, unit_digest};
 pub use convert::{Decoded, check, decode, encode, normalize};
 pub use decode::DiskSink;
