@@ -116,9 +116,17 @@ impl<'a> Backup<'a> {
             }
             None => {
                 self.require_creatable()?;
-                let writer = self.begin(self.volume.size_bytes)?;
+                let mut writer = self.begin(self.volume.size_bytes)?;
                 let backing = self.create_backing(op)?;
                 let disk = Disk::choose(backing.disks.clone(), None)?;
+                let (made, asked) = (disk.capacity, self.volume.size_bytes);
+                if made != asked {
+                    self.summary.notices.push(format!(
+                        "the server made a disk of {made} bytes, asked for were {asked}"
+                    ));
+                    drop(writer);
+                    writer = self.begin(made)?;
+                }
                 self.export(op, &backing, &disk, writer)
             }
         }
@@ -302,7 +310,7 @@ impl<'a> Backup<'a> {
                     .id
                     .clone()
                     .or_else(|| backing.instance_uuid.clone()),
-                size_bytes: disk.capacity,
+                size_bytes: stream.capacity,
                 disk_type: disk.disk_type.name().into(),
                 adapter_type: disk.adapter.map(|adapter| adapter.name().into()),
                 storage_profile: self.volume.storage_profile.clone(),

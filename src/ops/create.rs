@@ -2,6 +2,7 @@
 
 use super::backup::Backup;
 use super::operation::Operation;
+use super::sizes;
 use super::undo::Made;
 use crate::error::{Error, Kind, Phase, Result};
 use crate::volume::{AdapterType, DiskType};
@@ -35,6 +36,9 @@ impl Backup<'_> {
         let volume = self.volume;
         op.enter(Phase::Create, 0)?;
         let disk_type = volume.disk_type.unwrap_or(DiskType::Thin);
+        let adapter = volume.adapter_type.unwrap_or(AdapterType::LsiLogic);
+        let capacity = sizes::makeable(volume.size_bytes);
+        sizes::require_adapter(capacity, adapter)?;
         let needed = match disk_type {
             DiskType::Thin => 0,
             DiskType::Thick | DiskType::EagerZeroedThick => volume.size_bytes,
@@ -45,7 +49,7 @@ impl Backup<'_> {
             volume.placement.clone(),
             Room {
                 bytes: needed,
-                capacity: volume.size_bytes,
+                capacity,
             },
         ))?;
         self.require_no_files(op, &site)?;
@@ -53,9 +57,9 @@ impl Backup<'_> {
         let new = NewMachine {
             name: volume.name.clone(),
             instance_uuid: volume.id.clone(),
-            capacity: volume.size_bytes,
+            capacity,
             disk_type,
-            adapter: volume.adapter_type.unwrap_or(AdapterType::LsiLogic),
+            adapter,
             profile: volume.storage_profile.clone(),
             extra_config: [volume.extra_config.clone(), op.tags()?].concat(),
         };
@@ -82,6 +86,7 @@ impl Backup<'_> {
             let (moref, id) = (moref.clone(), volume.id.clone());
             async move {
                 let made = backing::describe(session.clone(), moref.clone()).await?;
+                sizes::require_made(&made.disks, capacity)?;
                 if let (Some(id), [disk]) = (id, made.disks.as_slice()) {
                     let changes = machine::Changes {
                         edits: vec![disk.set_uuid(&id)],

@@ -91,7 +91,7 @@ impl Export<'_> {
         let facts = received.map_err(|error| op.explain_lease(&lease, error))?;
         op.watch.complete()?;
         op.enter(Phase::Verify, 0)?;
-        if facts.capacity != self.disk.capacity {
+        if !self.disk.measures(facts.capacity) {
             return Err(Error::new(
                 Kind::Corrupt,
                 format!(

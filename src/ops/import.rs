@@ -11,7 +11,6 @@ use super::undo::{Made, attached, remove_disk};
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::slab::{SLABS, SlabPool};
 use crate::vmdk::{Check, Facts, Level};
-use crate::volume::DiskType;
 use crate::vsphere::device::Disk;
 use crate::vsphere::lease::Lease;
 use crate::vsphere::machine::NewMachine;
@@ -166,7 +165,8 @@ impl<'a> Restore<'a> {
             self.summary.known(recorded);
         }
         let disk = self.only_disk(op, &vm)?;
-        if disk.capacity != capacity {
+        // A datastore may round up, and its server may tell KiB only.
+        if !disk.holds(capacity) {
             return Err(Error::new(
                 Kind::Corrupt,
                 format!(
@@ -251,7 +251,9 @@ impl<'a> Restore<'a> {
     ) -> Result<()> {
         let session = op.session().clone();
         let datacenter = imported.site.datacenter.clone();
-        if imported.disk.disk_type != plan.disk_type {
+        // A copy would come out as the datastore makes all its disks, too.
+        let by_request = imported.site.allocated_by.is_none();
+        if imported.disk.disk_type != plan.disk_type && by_request {
             op.enter(Phase::Convert, 0)?;
             let from = imported.disk.file.clone();
             let to = sibling(&from, &format!("{}-{}", plan.disk_type, op.id()));
@@ -303,19 +305,16 @@ impl<'a> Restore<'a> {
             })?;
             self.undo.forget_disk(&to);
             let copied = self.only_disk(op, &imported.vm)?;
-            if copied.disk_type != plan.disk_type || copied.capacity != imported.disk.capacity {
-                return Err(made_otherwise(
-                    &copied,
-                    plan.disk_type,
-                    imported.disk.capacity,
-                ));
+            if !copied.holds(imported.disk.capacity) {
+                let datastore = &imported.site.datastore_name;
+                return Err(too_small(&copied, datastore, imported.disk.capacity));
             }
             let deletion = remove_disk(session.clone(), datacenter.clone(), from.clone());
             op.settle(deletion)
                 .context("delete the imported disk, of which there is a copy")?;
             self.undo.forget_disk(&from);
         }
-        if imported.disk.capacity < plan.capacity {
+        if !imported.disk.holds(plan.capacity) {
             op.enter(Phase::Convert, 0)?;
             let file = self.only_disk(op, &imported.vm)?.file;
             op.settle(virtual_disk::extend(
@@ -327,11 +326,29 @@ impl<'a> Restore<'a> {
             ))?;
         }
         imported.disk = self.only_disk(op, &imported.vm)?;
-        if imported.disk.disk_type != plan.disk_type || imported.disk.capacity != plan.capacity {
-            return Err(made_otherwise(
-                &imported.disk,
-                plan.disk_type,
-                plan.capacity,
+        self.compare_with_plan(imported, plan)
+    }
+
+    /// A disk that is smaller than planned is none; what else differs, differs by the datastore's
+    /// rules, and the data is there.
+    fn compare_with_plan(&mut self, imported: &Imported, plan: &Plan) -> Result<()> {
+        let Imported { disk, site, .. } = imported;
+        let datastore = &site.datastore_name;
+        if !disk.holds(plan.capacity) {
+            return Err(too_small(disk, datastore, plan.capacity));
+        }
+        if disk.capacity > plan.capacity {
+            self.summary.notices.push(format!(
+                "the disk has {} bytes, asked for were {}: datastore {datastore} rounds up",
+                disk.capacity, plan.capacity
+            ));
+        }
+        if disk.disk_type != plan.disk_type {
+            let decider = site.allocated_by.unwrap_or("it");
+            self.summary.notices.push(format!(
+                "the disk is {}, asked for was {}: on datastore {datastore}, {decider} decides \
+                 how disks are allocated",
+                disk.disk_type, plan.disk_type
             ));
         }
         Ok(())
@@ -343,12 +360,12 @@ impl<'a> Restore<'a> {
     }
 }
 
-fn made_otherwise(disk: &Disk, disk_type: DiskType, capacity: u64) -> Error {
+fn too_small(disk: &Disk, datastore: &str, asked: u64) -> Error {
     Error::new(
         Kind::Unsupported,
         format!(
-            "the server made a {} disk of {} bytes, asked for was {disk_type} and {capacity}",
-            disk.disk_type, disk.capacity
+            "the server made a disk of {} bytes on {datastore}, asked for were {asked}",
+            disk.capacity
         ),
     )
 }

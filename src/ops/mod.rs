@@ -16,6 +16,7 @@ mod raw;
 mod release;
 mod remains;
 mod replace;
+mod sizes;
 mod source;
 mod temporary;
 mod undo;

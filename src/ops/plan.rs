@@ -3,6 +3,7 @@
 use super::metadata::{Metadata, StreamRecord};
 use super::operation::Operation;
 use super::restore::Restore;
+use super::sizes;
 use crate::error::{Error, Kind, Result};
 use crate::volume::{AdapterType, DiskType};
 use crate::vsphere::backing::Backing;
@@ -75,16 +76,21 @@ impl Restore<'_> {
     }
 
     pub(super) fn plan(
-        &self,
+        &mut self,
         capacity: u64,
         metadata: Option<&Metadata>,
         existing: Option<&Existing>,
     ) -> Result<Plan> {
         let recorded = metadata.map(|metadata| &metadata.volume);
         // A volume that exists never gets smaller.
-        let wanted = existing
-            .map_or(0, |existing| existing.disk.capacity)
-            .max(self.volume.size_bytes);
+        let present = existing.map_or(0, |Existing { disk, .. }| {
+            // Of a size that is told in KiB, the backup knows the rest.
+            match disk.measures(capacity) {
+                true => capacity,
+                false => disk.capacity,
+            }
+        });
+        let wanted = present.max(self.volume.size_bytes);
         if wanted != 0 && wanted < capacity {
             return Err(Error::new(
                 Kind::InvalidArgument,
@@ -105,10 +111,25 @@ impl Restore<'_> {
                 .adapter_type
                 .or_else(|| AdapterType::from_name(recorded?.adapter_type.as_deref()?)),
         };
+        let adapter = adapter.unwrap_or(AdapterType::LsiLogic);
+        let size = match wanted > capacity {
+            // Only what is imported as it is has a size of any number of sectors.
+            true => sizes::makeable(wanted),
+            false => capacity,
+        };
+        sizes::require_adapter(size, adapter)?;
+        if let Some(existing) = existing {
+            sizes::require_hardware(size, &existing.backing)?;
+        }
+        if size != wanted.max(capacity) {
+            self.summary.notices.push(format!(
+                "the disk gets {size} bytes, the next size that a server makes from {wanted} on"
+            ));
+        }
         Ok(Plan {
-            capacity: wanted.max(capacity),
+            capacity: size,
             disk_type,
-            adapter: adapter.unwrap_or(AdapterType::LsiLogic),
+            adapter,
         })
     }
 

@@ -24,6 +24,8 @@ pub struct Backing {
     pub instance_uuid: Option<String>,
     /// `poweredOff`, `poweredOn` or `suspended`.
     pub power_state: String,
+    /// The version of its virtual hardware (`vmx-08`).
+    pub hardware: Option<String>,
     /// Whether it is a template, which cannot be reconfigured.
     pub is_template: bool,
     /// Its disks, in order of their keys.
@@ -46,11 +48,12 @@ pub struct Backing {
     pub change_tracking: Option<String>,
 }
 
-const DESCRIPTION: [&str; 15] = [
+const DESCRIPTION: [&str; 16] = [
     "name",
     "config.changeVersion",
     "config.instanceUuid",
     "config.template",
+    "config.version",
     "config.hardware.device",
     "config.extraConfig",
     "config.files.vmPathName",
@@ -101,6 +104,7 @@ pub async fn describe(session: Session, moref: Moref) -> Result<Backing> {
             .text("runtime.powerState")
             .unwrap_or("poweredOff")
             .to_owned(),
+        hardware: vm.text("config.version").map(str::to_owned),
         is_template: vm.text("config.template") == Some("true"),
         disks: vm
             .get("config.hardware.device")

@@ -27,6 +27,8 @@ pub struct Disk {
     pub datastore: Option<Moref>,
     /// The size in bytes.
     pub capacity: u64,
+    /// How exact that is: a server that tells KiB only leaves out what is less than one.
+    pub granule: u64,
     /// How blocks are allocated.
     pub disk_type: DiskType,
     /// What the guest sees as serial number.
@@ -120,10 +122,14 @@ fn disk(device: &Node, by_key: &HashMap<i32, &Node>) -> Option<Disk> {
     let bus: i32 = controller
         .and_then(|c| c.parse_at("busNumber"))
         .unwrap_or(0);
-    let capacity = device
-        .parse_at::<u64>("capacityInBytes")
-        .filter(|bytes| *bytes > 0)
-        .or_else(|| device.parse_at::<u64>("capacityInKB")?.checked_mul(1024))?;
+    let bytes = device.parse_at::<u64>("capacityInBytes");
+    let (capacity, granule) = match bytes.filter(|bytes| *bytes > 0) {
+        Some(bytes) => (bytes, 1),
+        None => (
+            device.parse_at::<u64>("capacityInKB")?.checked_mul(1024)?,
+            1024,
+        ),
+    };
     let backing = device.child("backing");
     let text = |path: &str| {
         backing
@@ -139,6 +145,8 @@ fn disk(device: &Node, by_key: &HashMap<i32, &Node>) -> Option<Disk> {
         Some("it is encrypted".into())
     } else if !text("fileName").is_none_or(|path| is_expressible(&path)) {
         Some("its path has characters that cannot be sent back to the server".into())
+    } else if text("sharing").as_deref() == Some("sharingMultiWriter") {
+        Some("it is shared with other virtual machines (multi-writer)".into())
     } else {
         None
     };
@@ -160,6 +168,7 @@ fn disk(device: &Node, by_key: &HashMap<i32, &Node>) -> Option<Disk> {
             .and_then(|b| b.child("datastore"))
             .and_then(Moref::from_node),
         capacity,
+        granule,
         disk_type: if flag("thinProvisioned") {
             DiskType::Thin
         } else if flag("eagerlyScrub") {
@@ -263,6 +272,16 @@ impl Disk {
         }
     }
 
+    /// Whether the disk has at least `bytes`, as far as the server tells its size.
+    pub fn holds(&self, bytes: u64) -> bool {
+        bytes < self.capacity.saturating_add(self.granule)
+    }
+
+    /// Whether the disk may have exactly `bytes`.
+    pub fn measures(&self, bytes: u64) -> bool {
+        bytes >= self.capacity && self.holds(bytes)
+    }
+
     /// The same disk under another file name.
     #[must_use]
     pub fn moved_to(&self, file: String) -> Disk {
@@ -297,7 +316,7 @@ impl Disk {
             .with_text("controllerKey", self.controller_key)
             .with_text("unitNumber", self.unit_number)
             .with_text("capacityInKB", new.capacity / 1024)
-            .with_text("capacityInBytes", new.capacity)
+            .maybe(new.capacity_in_bytes())
             .maybe(self.io_allocation.clone())
             .maybe(self.flash_cache.clone());
         self.change("add", device)
@@ -317,7 +336,12 @@ impl Disk {
             .with_text("controllerKey", self.controller_key)
             .with_text("unitNumber", self.unit_number)
             .with_text("capacityInKB", self.capacity / 1024)
-            .with_text("capacityInBytes", self.capacity)
+            .maybe(self.capacity_in_bytes())
+    }
+
+    /// Only as exactly as it is known: else the server would take it for another size.
+    fn capacity_in_bytes(&self) -> Option<Element> {
+        (self.granule == 1).then(|| Element::new("capacityInBytes").text(self.capacity))
     }
 
     fn change(&self, operation: &str, device: Element) -> Element {

@@ -27,8 +27,11 @@ pub struct NewMachine {
     pub extra_config: Vec<(String, String)>,
 }
 
-/// Up to here the oldest hardware every supported host runs is enough.
-const LARGEST_DISK_OF_VMX_08: u64 = (2 << 40) - 512;
+/// Up to here the oldest hardware every supported host runs is enough, and a BusLogic controller.
+pub const LARGEST_DISK_OF_VMX_08: u64 = (2 << 40) - 512;
+
+/// The first hardware version with larger disks.
+pub const FIRST_WITH_LARGER_DISKS: u32 = 10;
 
 impl NewMachine {
     /// The `VirtualMachineConfigSpec`, in the order of the schema.

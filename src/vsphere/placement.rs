@@ -208,14 +208,21 @@ fn require_host(computes: &[Compute], room: Room) -> Result<()> {
             ))
         })
         .collect();
-    match reasons {
-        None => Ok(()),
-        Some(reasons) => Err(Error::new(
+    let Some(reasons) = reasons else {
+        return Ok(());
+    };
+    let reasons = reasons.join("; ");
+    let mut hosts = computes.iter().flat_map(|compute| &compute.hosts);
+    // Another host may be up later; another size has to be asked for.
+    let (kind, remedy) = match hosts.any(|host| host.obstacle.is_some()) {
+        true => (
             Kind::InvalidState,
-            format!("no host can take a virtual machine: {}", reasons.join("; ")),
-        )
-        .remedy("take a host out of maintenance, or place it on another")),
-    }
+            "take a host out of maintenance, or place it on another",
+        ),
+        false => (Kind::InvalidArgument, "ask for a smaller disk"),
+    };
+    let message = format!("no host can take a virtual machine: {reasons}");
+    Err(Error::new(kind, message).remedy(remedy))
 }
 
 /// The hosts that can make a disk on the datastore, those in quarantine last.

@@ -1,6 +1,7 @@
 //! Whatever can be known before a disk is moved is decided, or refused, before it is.
 
 mod site;
+mod size;
 
 use crate::fixture::{Memory, Scene};
 use crate::jobs;

@@ -98,6 +98,12 @@ pub struct Options {
     pub datacenters: Vec<String>,
     /// What imported disks become whatever type was asked.
     pub import_disk_type: Option<DiskType>,
+    /// Datastores by name whose disks are all of one type, whatever was asked.
+    pub datastore_disk_types: Vec<(String, DiskType)>,
+    /// Disks get a size that is a multiple of that, rounded up; vVol arrays make whole MiB.
+    pub disk_granularity: u64,
+    /// Whether the size of a disk is told in bytes, and not in KiB only.
+    pub capacity_in_bytes: bool,
     /// Whether a lease has a manifest; a server without one answers with an empty list.
     pub manifest: bool,
     /// Whether a manifest has a SHA-1 where SHA-256 was asked for and granted.
@@ -160,6 +166,9 @@ impl Default for Options {
             ],
             datacenters: vec!["DC0".to_owned()],
             import_disk_type: None,
+            datastore_disk_types: Vec::new(),
+            disk_granularity: 512,
+            capacity_in_bytes: true,
             manifest: true,
             sha1_instead: false,
             export_nvram: false,

@@ -306,6 +306,8 @@ impl Plan {
                     adapter,
                 } => {
                     let place = world.fresh_path();
+                    let capacity = world.made_capacity(capacity);
+                    let disk_type = world.made_type(&datastore, disk_type);
                     let file = DiskFile::create(&place, capacity, disk_type, adapter)?;
                     world
                         .datastore_mut(&datastore)?
@@ -333,6 +335,7 @@ impl Plan {
                     capacity,
                     eager,
                 } => {
+                    let capacity = world.made_capacity(capacity);
                     world
                         .disk_file_mut(&datastore, &path)?
                         .extend(capacity, eager)?;

@@ -136,6 +136,7 @@ pub fn copy_file(
             return Err(Fault::file("FileLocked", &text));
         }
         let disk_type = spec.map_or(source.disk_type, |(disk_type, _)| disk_type);
+        let disk_type = world.made_type(&to.0, disk_type);
         let adapter_type = spec.map_or(source.adapter_type.clone(), |(_, adapter)| {
             adapter.to_owned()
         });
@@ -312,9 +313,11 @@ pub fn extend(context: &Context, call: &Call) -> Answer {
         if capacity <= file.capacity {
             return Err(Fault::invalid_argument("newCapacityKb"));
         }
+        world.check_size(&at.0, capacity)?;
         if file.disk_type != DiskType::Thin {
             world.check_space(&at.0, capacity - file.capacity, &at.1)?;
         }
+        let capacity = world.made_capacity(capacity);
         let file = world.disk_file_mut(&at.0, &at.1)?;
         file.extend(capacity, eager)?;
         Ok(None)

@@ -3,12 +3,9 @@
 use crate::options::DatastoreKind;
 use crate::wire::{Fault, Object, Outcome, Ref, Value, object, reference};
 use crate::world::World;
-use crate::world::datastore::Datastore;
+use crate::world::datastore::{Datastore, LARGEST_DISK};
 use crate::world::inventory::{Body, Compute, Datacenter, Folder, Host, Pool};
 use crate::world::machine::Power;
-
-/// 62 TiB: the largest disk of VMFS.
-const LARGEST_DISK: u64 = 62 << 40;
 
 pub fn folder(folder: &Folder, name: &str) -> Option<Value> {
     Some(match name {
@@ -306,7 +303,7 @@ pub fn datastore(world: &World, target: &Ref, store: &Datastore, name: &str) -> 
             .with("url", datastore_url(target))
             .with("freeSpace", store.free())
             .with("maxFileSize", LARGEST_DISK)
-            .with("maxVirtualDiskCapacity", LARGEST_DISK)
+            .with("maxVirtualDiskCapacity", store.largest_disk)
             .with("maxMemoryFileSize", LARGEST_DISK)
             .into(),
         "host" => mounts(target, store).into(),

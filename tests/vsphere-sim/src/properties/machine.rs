@@ -142,7 +142,10 @@ fn disk(world: &World, disk: &MachineDisk) -> Object {
         .with("controllerKey", disk.controller_key)
         .with("unitNumber", disk.unit_number)
         .with("capacityInKB", kilobytes)
-        .with("capacityInBytes", capacity)
+        .with_some(
+            "capacityInBytes",
+            world.options.capacity_in_bytes.then_some(capacity),
+        )
         .with(
             "shares",
             object("SharesInfo")

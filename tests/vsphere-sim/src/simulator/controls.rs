@@ -311,6 +311,23 @@ impl Controls {
         Ok(())
     }
 
+    /// Sets the size of the largest disk that a datastore can hold.
+    pub fn set_largest_disk(&self, datastore: &str, bytes: u64) -> io::Result<()> {
+        let mut world = self.shared.write();
+        let datastore = world.datastore_named(datastore, None).map_err(as_io)?;
+        let store = world.datastore_mut(&datastore).map_err(as_io)?;
+        store.largest_disk = bytes;
+        Ok(())
+    }
+
+    /// Sets the version of a machine's virtual hardware.
+    pub fn set_hardware(&self, vm: &str, version: &str) -> io::Result<()> {
+        let mut world = self.shared.write();
+        let body = world.machine_mut(&machine(vm)).map_err(as_io)?;
+        body.version = version.to_owned();
+        Ok(())
+    }
+
     /// Changes how the hosts mount a datastore.
     pub fn set_mounts(
         &self,

@@ -23,7 +23,11 @@ pub struct Datastore {
     /// The hosts that mount it, and whether for writing.
     pub mounts: Vec<Mount>,
     pub files: Files,
+    pub largest_disk: u64,
 }
+
+/// 62 TiB: the largest disk of VMFS.
+pub const LARGEST_DISK: u64 = 62 << 40;
 
 pub struct Mount {
     pub host: Ref,
@@ -146,6 +150,7 @@ impl Datastore {
             maintenance_mode: "normal",
             mounts: Vec::new(),
             files: Files::default(),
+            largest_disk: LARGEST_DISK,
         }
     }
 
@@ -288,6 +293,27 @@ impl World {
     pub fn path_text(&self, datastore: &Ref, path: &str) -> String {
         let name = self.node(datastore).map_or("?", |node| node.name.as_str());
         DatastorePath::text(name, path)
+    }
+
+    /// What a disk becomes on a datastore.
+    pub fn made_type(&self, datastore: &Ref, asked: DiskType) -> DiskType {
+        let name = self.node(datastore).map_or("", |node| node.name.as_str());
+        let mut forced = self.options.datastore_disk_types.iter();
+        let forced = forced.find(|(known, _)| known == name);
+        forced.map_or(asked, |(_, disk_type)| *disk_type)
+    }
+
+    /// The size that a disk gets.
+    pub fn made_capacity(&self, asked: u64) -> u64 {
+        asked.next_multiple_of(self.options.disk_granularity)
+    }
+
+    /// Refuses a disk that is larger than the datastore can hold.
+    pub fn check_size(&self, datastore: &Ref, capacity: u64) -> Outcome<()> {
+        if capacity <= self.datastore(datastore)?.largest_disk {
+            return Ok(());
+        }
+        Err(Fault::invalid_argument("capacity"))
     }
 
     pub fn check_space(&self, datastore: &Ref, needed: u64, path: &str) -> Outcome<()> {

@@ -248,6 +248,7 @@ fn decode(
             .checksum_types
             .get(&file.key)
             .is_some_and(|asked| asked == "sha256");
+        let datastore = file.datastore.clone();
         let disk = world
             .disk_file(&file.datastore, &file.path)
             .map_err(|fault| fault.message)?;
@@ -256,10 +257,11 @@ fn decode(
             asked => asked,
         };
         let capacity = disk.capacity;
+        let made_type = world.made_type(&datastore, disk_type);
         (
             world.fresh_path(),
             capacity,
-            world.options.import_disk_type.unwrap_or(disk_type),
+            world.options.import_disk_type.unwrap_or(made_type),
             sha256,
         )
     };
@@ -343,6 +345,10 @@ fn store(shared: &Arc<Shared>, target: &Target, disk: Disk, facts: StreamFacts) 
     let (datastore, path) = (file.datastore.clone(), file.path.clone());
     let old = world.disk_file(&datastore, &path)?;
     let mut new = DiskFile::new(disk, &old.adapter_type)?;
+    let made = world.made_capacity(new.capacity);
+    if made > new.capacity {
+        new.extend(made, true)?;
+    }
     new.uuid.clone_from(&old.uuid);
     new.busy.clone_from(&old.busy);
     let more = new.space().saturating_sub(old.space());

@@ -45,7 +45,11 @@ impl Draft<'_> {
         let position = self.find_disk(index, device)?;
         let disk = self.disks[position].clone();
         let file = self.world.disk_file(&disk.datastore, &disk.path)?;
-        let asked = capacity(device);
+        let asked = match (capacity(device), device.int("capacityInBytes")) {
+            // In KiB, a size of half a one more is the same.
+            (asked, None) if asked / 1024 == file.capacity / 1024 => file.capacity,
+            (asked, _) => asked,
+        };
         if asked > 0 && asked < file.capacity {
             return Err(bad_spec(index, "a disk cannot shrink"));
         }
@@ -241,6 +245,7 @@ impl Draft<'_> {
             });
             return Ok((datastore, path));
         }
+        self.world.check_size(&datastore, capacity)?;
         let disk_type = disk_type(backing);
         let (store, at) = (datastore.clone(), path.clone());
         self.steps.push(FileStep::Create {
