@@ -22,6 +22,7 @@
 //! | 1 | [`service`] | what a backup service is; the directory that comes with the library | vSphere, C |
 //! | 1 | [`runtime`], [`slab`], [`mod@file`], [`log`], [`cancel`], [`retry`], [`volume`] | the I/O thread; buffers that go round; writes no signal reaches; records without secrets; the switch; the patience; the caller's words | each other, mostly |
 //! | 0 | [`error`] | what went wrong, told once from outside to inside | everything |
+//! | 0 | `storage` | what file systems that are not local cannot do, and what does instead | everything |
 //!
 //! # Which thread runs what
 //! The caller's thread runs the caller's code: service and progress callbacks, one at a time. From C
@@ -66,6 +67,7 @@ pub mod retry;
 pub mod runtime;
 pub mod service;
 pub mod slab;
+mod storage;
 pub mod transport;
 pub mod vmdk;
 pub mod volume;

@@ -11,6 +11,7 @@ use crate::client::Client;
 use crate::error::{Context, Error, Phase, Result};
 use crate::service::{BackupRequest, BackupService, BackupWriter, Format, Staging};
 use crate::slab::{SLABS, SlabPool};
+use crate::storage;
 use crate::vmdk::{Facts, Level};
 use crate::volume::Volume;
 use crate::vsphere::backing::Backing;
@@ -18,7 +19,6 @@ use crate::vsphere::device::Disk;
 use crate::vsphere::machine::{self};
 use crate::vsphere::{Moref, find, tag};
 use bytes::Bytes;
-use std::io::Read;
 
 /// How a backup is made.
 #[derive(Default)]
@@ -276,8 +276,7 @@ impl<'a> Backup<'a> {
         let mut done = 0;
         loop {
             let mut slab = op.watch.slab(&pool)?;
-            let read = file
-                .read(slab.space())
+            let read = storage::read(&mut file, slab.space())
                 .map_err(|e| Error::io(format_args!("read {}", temporary.name()), &e))?;
             if read == 0 {
                 return Ok(());

@@ -10,6 +10,7 @@ use crate::file::FileWriter;
 use crate::runtime::spawn_thread;
 use crate::service::Format;
 use crate::slab::{SLABS, SlabPool};
+use crate::storage;
 use crate::vmdk::{
     self, CheckOptions, Compression, DiskSink, Encode, EncodeOptions, Flaw, Normalize,
     NormalizeOptions, RawDisk,
@@ -193,7 +194,7 @@ fn normalize(watch: &mut Watch<'_>, from: &DiskFile, to: &Path) -> Result<Summar
     let mut read = 0;
     loop {
         let mut slab = watch.slab(&pool)?;
-        let count = file.read(slab.space()).map_err(|e| from.reading(&e))?;
+        let count = storage::read(&mut file, slab.space()).map_err(|e| from.reading(&e))?;
         if count == 0 {
             break;
         }
@@ -273,10 +274,7 @@ impl Target {
                 format!("{} exists", path.display()),
             ));
         }
-        let directory = match path.parent() {
-            Some(parent) if parent != Path::new("") => parent,
-            _ => Path::new("."),
-        };
+        let directory = directory_of(path);
         let file = tempfile::Builder::new()
             .prefix(".vmdk-backup-")
             .permissions(Permissions::from_mode(0o666))
@@ -298,20 +296,30 @@ impl Target {
         FileWriter::new(file.map_err(|e| Error::io(&name, &e))?, name)
     }
 
-    fn appear(self) -> Result<()> {
+    fn appear(mut self) -> Result<()> {
         let what = format!("write {}", self.path.display());
-        self.file
-            .as_file()
-            .sync_all()
-            .map_err(|e| Error::io(&what, &e))?;
-        match self.file.persist_noclobber(&self.path) {
-            Ok(_) => Ok(()),
-            Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(Error::new(
-                Kind::Exists,
-                format!("{} exists", self.path.display()),
-            )),
-            Err(e) => Err(Error::io(&what, &e.error)),
+        storage::sync(self.file.as_file()).map_err(|e| Error::io(&what, &e))?;
+        match storage::rename_new(self.file.path(), &self.path) {
+            Ok(()) => {}
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                return Err(Error::new(
+                    Kind::Exists,
+                    format!("{} exists", self.path.display()),
+                ));
+            }
+            Err(e) => return Err(Error::io(&what, &e)),
         }
+        let directory = directory_of(&self.path);
+        // Its name is another now: there is nothing to remove.
+        self.file.disable_cleanup(true);
+        storage::sync_directory(directory).map_err(|e| Error::io(&what, &e))
+    }
+}
+
+fn directory_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
     }
 }
 
@@ -325,7 +333,7 @@ struct Paced<'w, 'a> {
 
 impl Read for Paced<'_, '_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.from.read(buffer)?;
+        let read = storage::read(&mut self.from, buffer)?;
         self.read += read as u64;
         if let Err(error) = self.watch.reach(self.read) {
             self.stopped = Some(error);

@@ -7,7 +7,9 @@
 
 use super::undo::Made;
 use crate::error::{Error, Kind, Result};
-use nix::fcntl::{Flock, FlockArg, OFlag};
+use crate::storage::{self, Held, Locked};
+use nix::fcntl::OFlag;
+use rustix::fs::FlockOperation;
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -39,7 +41,7 @@ pub(super) struct Heading {
 pub(super) struct Journal {
     path: PathBuf,
     length: u64,
-    file: Flock<File>,
+    file: Held,
 }
 
 /// A journal that its writer left behind, locked against other recoveries.
@@ -49,7 +51,7 @@ pub(super) struct Abandoned {
     /// Whether its free lock proves that its writer is dead.
     pub(super) surely_dead: bool,
     path: PathBuf,
-    _lock: Flock<File>,
+    _lock: File,
 }
 
 impl Journal {
@@ -98,9 +100,9 @@ impl Journal {
                 ),
             ));
         }
-        self.file
+        (&*self.file)
             .write_all(&line)
-            .and_then(|()| self.file.sync_data())
+            .and_then(|()| storage::sync(&self.file))
             .map_err(|e| Error::io(&what, &e))?;
         self.length = length;
         Ok(())
@@ -108,7 +110,7 @@ impl Journal {
 }
 
 /// Makes the file and locks it.
-fn create(path: &Path) -> Result<Flock<File>> {
+fn create(path: &Path) -> Result<Held> {
     let failed = |e: &std::io::Error| Error::io(format_args!("journal {}", path.display()), e);
     loop {
         let file = OpenOptions::new()
@@ -117,10 +119,13 @@ fn create(path: &Path) -> Result<Flock<File>> {
             .mode(0o600)
             .open(path)
             .map_err(|e| failed(&e))?;
-        let file =
-            Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, e)| failed(&e.into()))?;
+        let file = match storage::lock_patiently(file).map_err(|e| failed(&e))? {
+            Locked::Yes(lock) => Held::Locked(lock),
+            Locked::Unsupported(file) => Held::Open(file),
+            Locked::Busy => continue,
+        };
         // A recovery that was quicker with its lock took the empty file for a dead writer's.
-        if file.metadata().map_err(|e| failed(&e))?.nlink() > 0 {
+        if path.symlink_metadata().is_ok() {
             return Ok(file);
         }
     }
@@ -166,6 +171,8 @@ impl Abandoned {
         // Neither a link to somewhere else nor a pipe that nobody writes to is waited for.
         let opened = OpenOptions::new()
             .read(true)
+            // NFS locks exclusively only what is open for writing.
+            .write(true)
             .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
             .open(path);
         let file = match opened {
@@ -176,11 +183,18 @@ impl Abandoned {
             }
             Err(e) => return Err(Error::io(&what, &e)),
         };
-        let Ok(lock) = Flock::lock(file, FlockArg::LockExclusiveNonblock) else {
+        // Without locks nobody can tell whether its writer lives.
+        let Ok(Locked::Yes(lock)) = storage::lock(file, FlockOperation::NonBlockingLockExclusive)
+        else {
             return Ok(None);
         };
         // Ended between the opening and the lock.
-        if lock.metadata().map_err(|e| Error::io(&what, &e))?.nlink() == 0 {
+        let ours = lock.metadata().map_err(|e| Error::io(&what, &e))?;
+        let is_named = path.symlink_metadata().is_ok_and(|named| {
+            // Some file systems count no links.
+            ours.nlink() > 0 || (named.ino(), named.dev()) == (ours.ino(), ours.dev())
+        });
+        if !is_named {
             return Err(Error::new(Kind::NotFound, what));
         }
         let corrupt = |why: String| {
@@ -188,7 +202,7 @@ impl Abandoned {
                 .remedy("take away by hand what it notes, then the journal")
         };
         let mut text = Vec::new();
-        let read = (&*lock).take(LONGEST + 1).read_to_end(&mut text);
+        let read = (&lock).take(LONGEST + 1).read_to_end(&mut text);
         let length = read.map_err(|e| Error::io(&what, &e))? as u64;
         if length > LONGEST {
             return Err(corrupt(format!("longer than {LONGEST} bytes")));
@@ -298,8 +312,7 @@ fn is_shared(magic: u64) -> bool {
 pub(super) const VERSION: u32 = 1;
 
 fn sync_directory(directory: &Path) -> Result<()> {
-    File::open(directory)
-        .and_then(|directory| directory.sync_all())
+    storage::sync_directory(directory)
         .map_err(|e| Error::io(format_args!("sync {}", directory.display()), &e))
 }
 

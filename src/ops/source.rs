@@ -8,6 +8,7 @@ use super::watch::Watch;
 use crate::error::{Context, Error, Kind, Phase, Result};
 use crate::service::{BackupReader, Staging};
 use crate::slab::{SLABS, SlabPool};
+use crate::storage;
 use crate::vmdk::{CheckOptions, Encoded, Facts, Level, Normalize, NormalizeOptions};
 use bytes::Bytes;
 use std::io::Read;
@@ -162,8 +163,7 @@ impl<'a> Source<'a> {
                     }
                     read
                 }
-                From::File(temporary, file) => file
-                    .read(room)
+                From::File(temporary, file) => storage::read(file, room)
                     .map_err(|e| Error::io(format_args!("read {}", temporary.name()), &e))?,
             };
             if read == 0 {

@@ -4,9 +4,9 @@
 
 use crate::error::{Error, Kind, Result};
 use crate::file::FileWriter;
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg, OFlag};
-use nix::sys::statvfs::statvfs;
+use crate::storage::{self, Held, Locked};
+use nix::fcntl::OFlag;
+use rustix::fs::FlockOperation;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::fs::OpenOptionsExt;
@@ -19,7 +19,7 @@ pub(super) enum Temporary {
     /// it for a leftover; the lock is shared, so that the service may have one, too.
     Named(
         NamedTempFile,
-        #[expect(dead_code, reason = "held, not read")] Flock<File>,
+        #[expect(dead_code, reason = "held, not read")] Held,
     ),
     /// Without one: nothing is left even of a killed process.
     Unnamed(File),
@@ -47,12 +47,9 @@ impl Temporary {
         let directory = directory.map_or_else(std::env::temp_dir, PathBuf::from);
         let what = format!("make a temporary file in {}", directory.display());
         sweep(&directory);
-        let space = statvfs(&directory).map_err(|e| Error::io(&what, &e.into()))?;
-        // Both are of a width of the platform's own choice.
-        #[allow(clippy::useless_conversion)]
-        let free =
-            u64::from(space.blocks_available()).saturating_mul(u64::from(space.fragment_size()));
-        if free < needed {
+        if let Some(free) = storage::free_space(&directory)
+            && free < needed
+        {
             return Err(Error::new(
                 Kind::NoSpace,
                 format!("{what}: {needed} bytes may be needed, {free} are free"),
@@ -116,11 +113,18 @@ fn locked(directory: &Path, operation: &str) -> std::io::Result<Temporary> {
             .prefix(&format!("{PREFIX}{operation}-"))
             .suffix(SUFFIX)
             .tempfile_in(directory)?;
-        match Flock::lock(file.as_file().try_clone()?, FlockArg::LockSharedNonblock) {
-            // A sweep may have been quicker than the lock.
-            Ok(lock) if file.path().exists() => return Ok(Temporary::Named(file, lock)),
-            Ok(_) | Err((_, Errno::EWOULDBLOCK)) => {}
-            Err((_, error)) => return Err(error.into()),
+        let held = match storage::lock(
+            file.as_file().try_clone()?,
+            FlockOperation::NonBlockingLockShared,
+        )? {
+            Locked::Yes(lock) => Held::Locked(lock),
+            // No sweep takes it away where there are no locks.
+            Locked::Unsupported(file) => Held::Open(file),
+            Locked::Busy => continue,
+        };
+        // A sweep may have been quicker than the lock.
+        if file.path().exists() {
+            return Ok(Temporary::Named(file, held));
         }
     }
 }
@@ -133,10 +137,12 @@ fn sweep(directory: &Path) {
             // Neither a pipe nor a symbolic link of that name is followed.
             let opened = File::options()
                 .read(true)
+                .write(true)
                 .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK).bits())
                 .open(entry.path());
-            let locked = opened.map(|file| Flock::lock(file, FlockArg::LockExclusiveNonblock));
-            if let Ok(Ok(lock)) = locked
+            let locked = opened
+                .and_then(|file| storage::lock(file, FlockOperation::NonBlockingLockExclusive));
+            if let Ok(Locked::Yes(lock)) = locked
                 && lock.metadata().is_ok_and(|file| file.is_file())
             {
                 // The next sweep tries again.

@@ -15,11 +15,11 @@ use super::{
 };
 use crate::error::{Error, Kind, Result};
 use crate::file::FileWriter;
+use crate::storage::{self, Held};
 use crate::vmdk::{DiskSource, RawDisk};
 use bytes::Bytes;
-use nix::fcntl::{Flock, OFlag};
+use nix::fcntl::OFlag;
 use partial::Partial;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
 use std::fs::{self, File, OpenOptions};
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
@@ -138,7 +138,7 @@ struct DirectoryWriter {
     // Dropped in this order: the writing thread ends, the directory goes, the lock after it.
     data: FileWriter,
     partial: Partial,
-    lock: Flock<File>,
+    lock: Held,
     path: PathBuf,
     capacity: u64,
     format: Format,
@@ -186,8 +186,7 @@ impl BackupWriter for DirectoryWriter {
         let mut place = partial.path.join(DATA);
         if format == Format::Raw {
             let raw = partial.path.join(RAW);
-            file.set_len(capacity)
-                .map_err(|e| failed("extend", &place, &e))?;
+            storage::set_length(&file, capacity).map_err(|e| failed("extend", &place, &e))?;
             fs::rename(&place, &raw).map_err(|e| failed("rename", &place, &e))?;
             place = raw;
         }
@@ -204,11 +203,7 @@ impl BackupWriter for DirectoryWriter {
 
 /// Renames, but never over something: of two backups of one id the first to commit is the one.
 fn rename(from: &Path, to: &Path) -> Result<()> {
-    let renamed = match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        // Some network file systems cannot; a plain rename replaces nothing but an empty directory.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => fs::rename(from, to),
-        renamed => renamed.map_err(Into::into),
-    };
+    let renamed = storage::rename_new(from, to);
     renamed.map_err(|e| match e.kind() {
         ErrorKind::AlreadyExists | ErrorKind::DirectoryNotEmpty | ErrorKind::NotADirectory => {
             exists(to)
@@ -258,12 +253,7 @@ impl BackupReader for DirectoryReader {
     }
 
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize> {
-        loop {
-            match self.file.read(buffer) {
-                Err(e) if e.kind() == ErrorKind::Interrupted => {}
-                read => return read.map_err(|e| failed("read", &self.data, &e)),
-            }
-        }
+        storage::read(&mut self.file, buffer).map_err(|e| failed("read", &self.data, &e))
     }
 
     fn read_at(&mut self, offset: u64, buffer: &mut [u8]) -> Result<()> {
@@ -304,12 +294,11 @@ fn open_regular(path: &Path) -> Result<Option<(File, u64)>> {
 }
 
 fn sync(file: &File, path: &Path) -> Result<()> {
-    file.sync_all().map_err(|e| failed("sync", path, &e))
+    storage::sync(file).map_err(|e| failed("sync", path, &e))
 }
 
 fn sync_directory(path: &Path) -> Result<()> {
-    let directory = File::open(path).map_err(|e| failed("open", path, &e))?;
-    sync(&directory, path)
+    storage::sync_directory(path).map_err(|e| failed("sync", path, &e))
 }
 
 fn exists(path: &Path) -> Error {

@@ -126,6 +126,15 @@ impl RawDisk {
     }
 }
 
+/// Whether the file system does not know where holes are.
+fn cannot_tell(error: &io::Error) -> bool {
+    let errno = error.raw_os_error();
+    matches!(
+        errno,
+        Some(libc::EINVAL | libc::EOPNOTSUPP | libc::ENOSYS | libc::ENOTTY)
+    )
+}
+
 impl DiskSource for RawDisk {
     fn read_at(&self, offset: u64, bytes: &mut [u8]) -> io::Result<()> {
         self.file.read_exact_at(bytes, offset)
@@ -139,12 +148,17 @@ impl DiskSource for RawDisk {
         let start = match self.seek(offset, Whence::SeekData) {
             Ok(Some(start)) => start,
             Ok(None) => return Ok(None),
-            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+            Err(error) if cannot_tell(&error) => {
                 return Ok(Some(offset..self.size));
             }
             Err(error) => return Err(error),
         };
-        let end = self.seek(start, Whence::SeekHole)?.unwrap_or(self.size);
+        // Where an end is found that is none, everything is data.
+        let end = match self.seek(start, Whence::SeekHole) {
+            Ok(Some(end)) if end > start => end,
+            Err(error) if !cannot_tell(&error) => return Err(error),
+            _ => self.size,
+        };
         Ok(Some(start..end))
     }
 }

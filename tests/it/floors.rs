@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 
 /// The floor of each module; those of one floor may use each other.
-const FLOORS: [(&str, u32); 16] = [
+const FLOORS: [(&str, u32); 17] = [
     ("error", 0),
     ("cancel", 1),
     ("file", 1),
@@ -12,6 +12,7 @@ const FLOORS: [(&str, u32); 16] = [
     ("retry", 1),
     ("runtime", 1),
     ("slab", 1),
+    ("storage", 0),
     ("volume", 1),
     ("vmdk", 1),
     ("service", 1),

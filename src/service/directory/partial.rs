@@ -2,11 +2,11 @@
 
 use super::{DATA, failed};
 use crate::error::{Error, Kind, Result};
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use crate::storage::{self, Held, Locked};
+use rustix::fs::FlockOperation;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::ErrorKind;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What the name of a backup that is being written ends with.
@@ -23,7 +23,7 @@ pub(super) struct Partial {
 
 impl Partial {
     /// Makes one in the `directory` of all backups, with a locked, empty data file in it.
-    pub(super) fn new(directory: &Path) -> Result<(Partial, Flock<File>)> {
+    pub(super) fn new(directory: &Path) -> Result<(Partial, Held)> {
         for _ in 0..ATTEMPTS {
             let mut random = [0; 8];
             getrandom::fill(&mut random)
@@ -52,23 +52,22 @@ impl Partial {
     }
 
     /// Makes and locks the data file; `None` when a sweep was quicker.
-    fn claim(&self) -> Result<Option<Flock<File>>> {
+    fn claim(&self) -> Result<Option<Held>> {
         let path = self.path.join(DATA);
         let file = match new_file(&path) {
             Ok(file) => file,
             Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(failed("make", &path, &e)),
         };
-        let lock = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => lock,
-            Err((_, Errno::EWOULDBLOCK)) => return Ok(None),
-            Err((_, e)) => return Err(failed("lock", &path, &e.into())),
+        let held = match storage::lock(file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(Locked::Yes(lock)) => Held::Locked(lock),
+            // No sweep takes it away where there are no locks.
+            Ok(Locked::Unsupported(file)) => Held::Open(file),
+            Ok(Locked::Busy) => return Ok(None),
+            Err(e) => return Err(failed("lock", &path, &e)),
         };
-        let ours = lock.metadata().map_err(|e| failed("look at", &path, &e))?;
-        match fs::metadata(&path) {
-            Ok(named) if named.ino() == ours.ino() && named.dev() == ours.dev() => Ok(Some(lock)),
-            _ => Ok(None),
-        }
+        // The name is random: what is there under it is this file, unless a sweep was quicker.
+        Ok(fs::symlink_metadata(&path).is_ok().then_some(held))
     }
 }
 
@@ -115,10 +114,10 @@ fn is_partial(name: &str) -> bool {
 fn sweep_one(partial: &Path) {
     let data = File::options().write(true).open(partial.join(DATA));
     let gone = match data {
-        Ok(file) => match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+        Ok(file) => match storage::lock(file, FlockOperation::NonBlockingLockExclusive) {
             // Removed under the lock, so that nobody claims it meanwhile.
-            Ok(_lock) => fs::remove_dir_all(partial),
-            Err(_) => Ok(()),
+            Ok(Locked::Yes(_lock)) => fs::remove_dir_all(partial),
+            Ok(Locked::Busy | Locked::Unsupported(_)) | Err(_) => Ok(()),
         },
         // Just made, or never got further: only an empty directory can be removed by this.
         Err(e) if e.kind() == ErrorKind::NotFound => fs::remove_dir(partial),

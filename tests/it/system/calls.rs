@@ -136,6 +136,43 @@ fn a_failing_system_call_ends_in_success_or_an_error() {
     walk("injected", points, 26);
 }
 
+/// What file systems that are not local refuse, and with what (CIFS, FUSE, NFS, FAT).
+const REFUSALS: [(&str, &str); 10] = [
+    ("fsync", "EINVAL"),
+    ("fsync", "EOPNOTSUPP"),
+    ("fdatasync", "EINVAL"),
+    ("flock", "ENOLCK"),
+    ("flock", "EOPNOTSUPP"),
+    ("renameat2", "EINVAL"),
+    ("statfs", "ENOSYS"),
+    ("fallocate", "EOPNOTSUPP"),
+    ("fchmod", "EPERM"),
+    ("flock", "EINTR:when=1"),
+];
+
+#[test]
+fn a_file_system_that_cannot_do_everything_is_good_enough() {
+    let mut held = 0;
+    // With files, a service of the agent's own syncs them.
+    for label in ["backup/stream", "backup/file", "restore/file"] {
+        let job = job(label);
+        for (call, error) in REFUSALS {
+            let site = Site::new();
+            let inject = format!("inject={call}:error={error}");
+            let (ended, log) = trace(&site, &job, &[format!("trace={call}"), inject]).unwrap();
+            assert!(
+                ended.succeeded().unwrap(),
+                "{label}, {call} {error}: {}",
+                ended.said
+            );
+            site.holds_success(&job).unwrap();
+            held += usize::from(log.contains("(INJECTED)"));
+        }
+    }
+    println!("refusals that were put up with: {held}");
+    assert!(held > 10, "{held}");
+}
+
 /// So many processes die at a system call that chance chooses.
 const KILLS: u32 = 300;
 
