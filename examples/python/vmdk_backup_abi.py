@@ -185,6 +185,8 @@ class vmdk_backup_options(Structure):
         ("deadline_ms", c_uint64),
         ("check_level", c_int32),
         ("format", c_int32),
+        ("existing_only", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 
@@ -201,6 +203,8 @@ class vmdk_restore_options(Structure):
         ("deadline_ms", c_uint64),
         ("check_level", c_int32),
         ("format", c_int32),
+        ("allow_other_volume", c_uint32),
+        ("reserved", c_uint32),
     ]
 
 
@@ -288,6 +292,7 @@ VMDK_SOURCE_RAW = 2
 # Of each function, the types of its result and its arguments.
 FUNCTIONS = {
     "vmdk_version": (c_char_p, []),
+    "vmdk_codec": (c_char_p, []),
     "vmdk_status_name": (c_char_p, [c_int32]),
     "vmdk_phase_name": (c_char_p, [c_int32]),
     "vmdk_error_status": (c_int32, [c_void_p]),
