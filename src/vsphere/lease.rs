@@ -193,7 +193,9 @@ impl Advance {
                     patience.as_secs_f64()
                 );
                 let remedy = "look at the server's tasks, or raise the stall timeout";
-                return Error::new(Kind::Stalled, message).remedy(remedy);
+                let error = Error::new(Kind::Stalled, message).remedy(remedy);
+                // The silence may have been the network's.
+                return error.retryable();
             }
             tokio::time::sleep(patience.saturating_sub(since.elapsed())).await;
         }

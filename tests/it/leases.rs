@@ -14,13 +14,13 @@ fn patience(limit: Duration) -> Common<'static> {
     }
 }
 
-/// Leases of `scene` that do not become ready before the gate is open.
-fn hold_leases(scene: &Scene) -> Gate {
+/// The next leases of `scene`, so many, do not become ready before the gate is open.
+fn hold_leases(scene: &Scene, times: u32) -> Gate {
     let gate = Gate::new();
     scene.sim.faults().add(Rule {
         at: At::Task(Some("HttpNfcLease".into())),
         nth: 1,
-        times: 1,
+        times,
         trouble: Trouble::Hold(gate.clone()),
     });
     gate
@@ -33,7 +33,7 @@ fn a_lease_that_makes_progress_is_waited_for_beyond_the_stall_timeout() {
     backup(&scene, &service, "b", Common::default()).unwrap();
     let limit = Duration::from_secs(2);
     for import in [false, true] {
-        let gate = hold_leases(&scene);
+        let gate = hold_leases(&scene, 1);
         let since = Instant::now();
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -65,11 +65,12 @@ fn a_lease_without_progress_is_stalled_whether_it_tells_it_or_not() {
         scene
             .sim
             .change_options(|options| options.initialized = initialized);
-        let gate = hold_leases(&scene);
+        let gate = hold_leases(&scene, u32::MAX);
         let limit = patience(Duration::from_millis(500));
         let error = backup(&scene, &service, "b", limit).unwrap_err();
         gate.open();
         assert_eq!(error.kind(), Kind::Stalled, "{error}");
+        assert!(error.is_retryable(), "{error}");
         assert!(error.message().contains(words), "{error}");
         assert_eq!(scene.state(), state);
     }

@@ -34,12 +34,14 @@ pub enum Rule {
     BetweenExchanges,
 }
 
-/// Calls that free what the session's end frees, too, or that tell of progress.
-const BEST_EFFORT: [&str; 5] = [
+/// Calls that free what the session's end frees, too, that tell of progress, or that ask for a better
+/// digest: without an answer, the one that every server has is compared.
+const BEST_EFFORT: [&str; 6] = [
     "DestroyPropertyCollector",
     "DestroyView",
     "HttpNfcLeaseProgress",
     "HttpNfcLeaseAbort",
+    "HttpNfcLeaseSetManifestChecksumType",
     "Logout",
 ];
 
