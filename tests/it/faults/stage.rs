@@ -334,7 +334,10 @@ impl Stage {
         }
         let acted = Cell::new(0);
         let fill = || {
-            if let Some(small) = small {
+            // Once: to fill it up anew would make room meanwhile.
+            if let Some(small) = small
+                && acted.get() == 0
+            {
                 small.leave(byte);
                 acted.set(1);
             }
