@@ -205,12 +205,12 @@ impl Recovery {
                     Ok(attached) => {
                         let disks = remains.disks.iter();
                         for (datacenter, path) in disks.filter(|(_, path)| !kept.contains(path)) {
-                            if attached.contains(path) {
-                                // It goes with its machine, unless a detaching was under way.
-                                later.push((datacenter.clone(), path.clone()));
-                            } else {
+                            // What is attached goes with its machine.
+                            if !attached.contains(path) {
                                 self.delete_disk(op, operation, datacenter, path);
                             }
+                            // Unless a detaching was under way; and a copy may still have been.
+                            later.push((datacenter.clone(), path.clone()));
                         }
                     }
                     Err(error) => self.tell(operation, &error.to_string(), Outcome::Failed),

@@ -127,15 +127,38 @@ impl Undo {
             .into_iter()
             .partition(|made| matches!(made, Made::Disk { path, .. } if attached.contains(path)));
         now.reverse();
+        let mut absent = Vec::new();
         for made in now.into_iter().chain(later) {
-            if let Err(error) = take_away(op, &made, &self.kept) {
+            if self.remove(op, &made, &mut left) == Some(false) && matches!(made, Made::Disk { .. })
+            {
+                absent.push(made);
+            }
+        }
+        // A copy whose answer was lost may have gone on while its disk was looked for. It reads a
+        // disk of the machine, which was not removed before the copy's end.
+        for made in absent {
+            self.remove(op, &made, &mut left);
+        }
+        left
+    }
+
+    /// Whether there was something to remove; `None` where it could not be removed, which is noted.
+    fn remove(
+        &mut self,
+        op: &mut Operation<'_>,
+        made: &Made,
+        left: &mut Vec<String>,
+    ) -> Option<bool> {
+        match take_away(op, made, &self.kept) {
+            Ok(was_there) => Some(was_there),
+            Err(error) => {
                 op.log()
                     .record(Level::Warn, || format!("undo {made:?}: {error}"));
                 left.push(format!("{made} ({error})"));
                 self.unsettled = true;
+                None
             }
         }
-        left
     }
 
     /// The error of an operation that failed, after everything was taken away.
@@ -171,7 +194,8 @@ impl std::fmt::Display for Made {
     }
 }
 
-fn take_away(op: &mut Operation<'_>, made: &Made, kept: &[String]) -> Result<()> {
+/// Whether it was there.
+fn take_away(op: &mut Operation<'_>, made: &Made, kept: &[String]) -> Result<bool> {
     let session = op.session().clone();
     match made {
         Made::TemporaryVm { name, moref } => {
@@ -180,12 +204,11 @@ fn take_away(op: &mut Operation<'_>, made: &Made, kept: &[String]) -> Result<()>
             op.end_keeping();
             let (name, moref, id) = (name.clone(), moref.clone(), op.id().to_owned());
             op.settle(remove_vm(session, name, moref, id, kept.to_vec()))
-                .map(drop)
         }
-        Made::Disk { datacenter, path } => op
-            .settle(remove_disk(session, datacenter.clone(), path.clone()))
-            .map(drop),
-        Made::Lease { .. } | Made::Replacement { .. } => Ok(()),
+        Made::Disk { datacenter, path } => {
+            op.settle(remove_disk(session, datacenter.clone(), path.clone()))
+        }
+        Made::Lease { .. } | Made::Replacement { .. } => Ok(false),
     }
 }
 
