@@ -2,6 +2,7 @@
 # make install    into $(DESTDIR)$(PREFIX): shared object, static archive, header, pkg-config, CMake
 # make stage      the same, built fast, into target/stage, where the tests and examples find it
 # make demo       the main job from end to end, against a simulated vCenter
+# make check      what a change must pass before it is committed: format, lints, documentation, licences
 # make test       all tests
 # make test-faults   every fault at every point of each operation, of which make test takes a sample
 # make test-system   every kill, failing system call and host's trouble, of which make test takes a sample
@@ -87,7 +88,7 @@ stage:
 	$(MAKE) install PROFILE=dev FEATURES= DESTDIR= PREFIX=$(abspath $(TARGET))/stage \
 	    LIBDIR=$(abspath $(TARGET))/stage/lib INCLUDEDIR=$(abspath $(TARGET))/stage/include
 
-.PHONY: demo demo-prefix bench test test-system test-faults test-network soak fuzz clean
+.PHONY: check demo demo-prefix bench test test-system test-faults test-network soak fuzz clean
 
 # Sets everything up and runs the main job from end to end.
 demo: demo-prefix
@@ -117,6 +118,34 @@ demo-prefix:
 	$(MAKE) install DESTDIR= PREFIX=$(abspath $(TARGET))/demo \
 	    LIBDIR=$(abspath $(TARGET))/demo/lib INCLUDEDIR=$(abspath $(TARGET))/demo/include
 	$(CARGO) build -p vsphere-sim
+
+# What a change must pass before it is committed. The stated Rust version is built where rustup has it; elsewhere
+# clippy compares what is used of the standard library with it. Advisories need the network: where their database
+# cannot be fetched, that is printed and is no failure.
+MSRV := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+DENY_VERSION := 0.20.2
+DENY := $(TARGET)/tools/bin/cargo-deny
+check: $(DENY)
+	tests/setup.sh check
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
+	$(if $(FEATURES),$(CARGO) clippy --locked --features '$(FEATURES)' -- -D warnings)
+	RUSTDOCFLAGS='-D warnings' $(CARGO) doc --locked --no-deps --workspace
+	if rustup toolchain list 2>/dev/null | grep -q '^$(MSRV)'; then \
+	    cargo +$(MSRV) check --locked --target-dir $(TARGET)/msrv; \
+	else \
+	    echo 'check: Rust $(MSRV) is not installed (rustup toolchain install $(MSRV)): not built with it'; \
+	fi
+	$(DENY) --locked check licenses bans sources
+	if $(DENY) --locked fetch db 2>/dev/null; then $(DENY) --locked check advisories; else \
+	    echo 'check: the advisory database cannot be fetched: advisories were NOT checked'; \
+	fi
+	$(CARGO) test --locked --test it -- header:: floors::
+	shellcheck $(shell git ls-files '*.sh' .ci/run tests/fuzz/run)
+	clang-format --dry-run --Werror $(shell git ls-files 'examples/*.[ch]' 'tests/c/*.[ch]' 'benches/*.c')
+
+$(DENY):
+	$(CARGO) install cargo-deny --locked --version $(DENY_VERSION) --root $(TARGET)/tools
 
 # Sets everything up and passes the tests.
 test:

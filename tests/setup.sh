@@ -1,9 +1,9 @@
 #!/bin/sh
 # Installs what the tests and the demo need beside Rust, or says what is missing.
-# Quick when all is there already. usage: tests/setup.sh demo | test | fuzz | bench
+# Quick when all is there already. usage: tests/setup.sh check | demo | test | fuzz | bench
 set -eu
 
-job=${1:?usage: tests/setup.sh demo | test | fuzz | bench}
+job=${1:?usage: tests/setup.sh check | demo | test | fuzz | bench}
 missing=
 
 # need PROGRAM PACKAGE: the Debian package is wanted when the program is not there.
@@ -36,6 +36,11 @@ if [ "$job" = test ]; then
     need strace strace
     need valgrind valgrind
     pkg-config --exists sqlite3 2>/dev/null || missing="$missing libsqlite3-dev"
+fi
+
+if [ "$job" = check ]; then
+    need shellcheck shellcheck
+    need clang-format clang-format
 fi
 
 if [ -n "$missing" ]; then
