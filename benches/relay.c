@@ -1,13 +1,13 @@
 /* Jobs to be measured, through the C interface: each volume's is done by a thread of its own.
  *
  * relay idle                                      connects, and no more
- * relay backup|restore LEVEL PLACE RATE NAME...   LEVEL: full, structure or digest. PLACE: a directory of
- *                                                 backups, or "-": a service that forgets all it is given.
- *                                                 RATE: bytes a second that such a service takes; 0 = all.
+ * relay backup|restore LEVEL PLACE RATE NAME...   LEVEL: full, structure or digest. PLACE: a
+ * directory of backups, or "-": a service that forgets all it is given. RATE: bytes a second that
+ * such a service takes; 0 = all.
  *
- * A volume is given as NAME[=BACKUP]; the backup is called as the volume where no name is given. The
- * environment has VSPHERE_SERVER, VSPHERE_USER, VSPHERE_PASSWORD and VSPHERE_CA_FILE. Prints the seconds
- * and the stream's bytes of each volume, and the peak of memory. */
+ * A volume is given as NAME[=BACKUP]; the backup is called as the volume where no name is given.
+ * The environment has VSPHERE_SERVER, VSPHERE_USER, VSPHERE_PASSWORD and VSPHERE_CA_FILE. Prints
+ * the seconds and the stream's bytes of each volume, and the peak of memory. */
 #include <errno.h>
 #include <inttypes.h>
 #include <pthread.h>
@@ -64,7 +64,8 @@ static int32_t slow_write(void *user_data, void *writer_pointer, const void *byt
     writer->taken += length;
     if (*rate > 0) {
         double early = writer->began + (double)writer->taken / (double)*rate - now();
-        struct timespec rest = { .tv_sec = (time_t)early, .tv_nsec = (long)((early - (double)(time_t)early) * 1e9) };
+        struct timespec rest = { .tv_sec = (time_t)early,
+                                 .tv_nsec = (long)((early - (double)(time_t)early) * 1e9) };
 
         while (early > 0 && nanosleep(&rest, &rest) != 0 && errno == EINTR)
             ;
@@ -95,11 +96,14 @@ static void *run(void *pointer)
     double began = now();
 
     if (job->restore) {
-        vmdk_restore_options options = { .struct_size = sizeof options, .backup_id = job->backup_id,
+        vmdk_restore_options options = { .struct_size = sizeof options,
+                                         .backup_id = job->backup_id,
                                          .check_level = job->level };
-        status = vmdk_restore_backup(job->client, job->service, &volume, &options, &summary, &error);
+        status =
+            vmdk_restore_backup(job->client, job->service, &volume, &options, &summary, &error);
     } else {
-        vmdk_backup_options options = { .struct_size = sizeof options, .backup_id = job->backup_id,
+        vmdk_backup_options options = { .struct_size = sizeof options,
+                                        .backup_id = job->backup_id,
                                         .check_level = job->level };
         status = vmdk_backup_volume(job->client, job->service, &volume, &options, &summary, &error);
     }
@@ -184,7 +188,9 @@ int main(int argc, char **argv)
 
             if (backup != NULL)
                 *backup++ = '\0';
-            jobs[i] = (struct job){ .client = client, .service = service, .name = argv[5 + i],
+            jobs[i] = (struct job){ .client = client,
+                                    .service = service,
+                                    .name = argv[5 + i],
                                     .backup_id = backup != NULL ? backup : argv[5 + i],
                                     .restore = strcmp(argv[1], "restore") == 0 };
             for (size_t level = 0; level < sizeof levels / sizeof *levels; level++)

@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Installs what `make bench` measures the library beside, into the folder given; quick when nothing has changed.
 set -eu
 

@@ -201,7 +201,8 @@ static int32_t commit(void *user_data, void *writer)
     stream->piece = NULL;
     if (closed != SQLITE_OK
         || run(stream, "UPDATE backup SET length = ?3 WHERE id = ?2", NULL, stream->backup,
-               stream->length) != SQLITE_OK
+               stream->length)
+               != SQLITE_OK
         || run(stream, "COMMIT", NULL, 0, 0) != SQLITE_OK)
         return failure(stream, "commit"); /* abort is called next, and needs the stream */
     end_stream(stream);
@@ -222,8 +223,8 @@ static int32_t open_backup(void *user_data, const char *backup_id, uint64_t *len
 
     if (code != 0)
         return code;
-    sqlite3_stmt *found = prepare(stream, "SELECT id, length FROM backup WHERE name = ?1",
-                                  backup_id, 0, 0);
+    sqlite3_stmt *found =
+        prepare(stream, "SELECT id, length FROM backup WHERE name = ?1", backup_id, 0, 0);
     switch (sqlite3_step(found)) {
     case SQLITE_ROW:
         stream->backup = sqlite3_column_int64(found, 0);
@@ -275,8 +276,8 @@ static int32_t get_metadata(void *user_data, void *reader, char *buffer, size_t 
                             size_t *length_out)
 {
     struct stream *stream = reader;
-    sqlite3_stmt *found = prepare(stream, "SELECT metadata FROM backup WHERE id = ?2", NULL,
-                                  stream->backup, 0);
+    sqlite3_stmt *found =
+        prepare(stream, "SELECT metadata FROM backup WHERE id = ?2", NULL, stream->backup, 0);
     int32_t code = 0;
 
     (void)user_data;
@@ -359,7 +360,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "custom_service: %s: %s\n", vmdk_status_name(status),
                 vmdk_error_message(error));
     else if (printf("backing=%s\nstream_length=%" PRIu64 "\n", summary.backing,
-                    summary.stream_length) < 0 || fflush(stdout) != 0)
+                    summary.stream_length)
+                 < 0
+             || fflush(stdout) != 0)
         perror("custom_service: write the summary");
     vmdk_error_free(error);
     return status == VMDK_STATUS_OK ? 0 : 10 + status;

@@ -12,7 +12,8 @@ int main(int argc, char **argv)
     vmdk_error *error = NULL;
     vmdk_summary summary = { .struct_size = sizeof summary };
 
-    read_arguments(&given, argc, argv, "Restores the disk of a volume from a backup in a directory.");
+    read_arguments(&given, argc, argv,
+                   "Restores the disk of a volume from a backup in a directory.");
 
     vmdk_status status = vmdk_service_directory(given.directory, &service, &error);
     if (status == VMDK_STATUS_OK)

@@ -88,7 +88,9 @@ original=$(sha256sum "$work/volume.raw" | cut -d' ' -f1)
 
 say "backup of volume-1"
 run backup --volume volume-1 --directory "$work/backups" --backup-id monday
-ls -l "$work/backups/monday" | awk 'NR > 1 { print $9 ": " $5 " bytes" }'
+for file in "$work"/backups/monday/*; do
+    echo "${file##*/}: $(wc -c < "$file") bytes"
+done
 qemu-img compare -f vmdk -F raw "$work/backups/monday/disk.vmdk" "$work/volume.raw"
 
 say "an accident: a part of the file system is overwritten"

@@ -4,6 +4,12 @@
 //! The public documentation here is the text of `include/vmdk_backup.h`, written for C: NULL, not
 //! `None`. Each exported body guards, converts, calls one Rust function and converts back.
 #![allow(unsafe_code, reason = "this is the border to C, and the only one")]
+#![allow(
+    rustdoc::bare_urls,
+    rustdoc::broken_intra_doc_links,
+    rustdoc::invalid_html_tags,
+    reason = "the texts are those of the C header"
+)]
 #![allow(non_camel_case_types, reason = "the types bear their C names")]
 #![allow(
     clippy::missing_safety_doc,

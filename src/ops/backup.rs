@@ -25,7 +25,7 @@ use bytes::Bytes;
 pub struct BackupOptions<'a> {
     /// The caller's name of the backup: 1 to 255 bytes of letters, digits, `.`, `_` and `-`.
     pub backup_id: String,
-    /// Fails with [`Kind::NotFound`] where the volume has no backing, instead of making an empty one.
+    /// Fails with [`Kind::NotFound`](crate::error::Kind::NotFound) where the volume has no backing, instead of making an empty one.
     pub existing_only: bool,
     /// What every operation has.
     pub common: Common<'a>,
@@ -37,7 +37,7 @@ pub struct BackupOptions<'a> {
 /// was proven whole; on any error the service's writer is aborted and the server is left as it was.
 ///
 /// # Errors
-/// Every [`Kind`]; see the README's table.
+/// Every [`Kind`](crate::error::Kind); see the README's table.
 pub fn backup_volume(
     client: &Client,
     service: &dyn BackupService,

@@ -57,12 +57,12 @@ static void refuse_options(void)
     vmdk_client_options options = good_options();
     char long_text[70000];
 
-#define REFUSED(field, value, words)                                                   \
-    do {                                                                               \
-        options = good_options();                                                      \
-        options.field = (value);                                                       \
-        FAILS(vmdk_client_connect(&options, &client, &error),                          \
-              VMDK_STATUS_INVALID_ARGUMENT, words);                                    \
+#define REFUSED(field, value, words) \
+    do { \
+        options = good_options(); \
+        options.field = (value); \
+        FAILS(vmdk_client_connect(&options, &client, &error), VMDK_STATUS_INVALID_ARGUMENT, \
+              words); \
     } while (0)
 
     memset(long_text, 'a', sizeof long_text - 1);

@@ -4,7 +4,8 @@
 #ifdef __cplusplus
 extern "C"
 #endif
-int another_sum(int left, int right);
+    int
+    another_sum(int left, int right);
 
 int main(void)
 {

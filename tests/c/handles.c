@@ -1,5 +1,5 @@
-/* Handles that are freed, swapped, invented, or in use while they are freed, against a server with a
- * volume called volume-1. usage: handles SERVER USER PASSWORD CA|- DIRECTORY [no-fork] */
+/* Handles that are freed, swapped, invented, or in use while they are freed, against a server with
+ * a volume called volume-1. usage: handles SERVER USER PASSWORD CA|- DIRECTORY [no-fork] */
 #include "check.h"
 #include <pthread.h>
 #include <sys/types.h>
@@ -77,7 +77,8 @@ static void refused(const void *client, const void *service, const void *cancel,
     FAILS(vmdk_restore_backup(client, service, &volume, &restore, NULL, &error),
           VMDK_STATUS_INVALID_ARGUMENT, words);
     if (strncmp(words, "client", 6) != 0)
-        FAILS(vmdk_verify_backup(service, &verify, NULL, &error), VMDK_STATUS_INVALID_ARGUMENT, words);
+        FAILS(vmdk_verify_backup(service, &verify, NULL, &error), VMDK_STATUS_INVALID_ARGUMENT,
+              words);
     if (strncmp(words, "service", 7) != 0)
         FAILS(vmdk_recover(client, &recover, &error), VMDK_STATUS_INVALID_ARGUMENT, words);
     if (strncmp(words, "cancel", 6) == 0)

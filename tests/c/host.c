@@ -2,8 +2,9 @@
  * usage: host SERVER USER PASSWORD CA ROOT terminated|forking|untouched
  *        host SERVER USER PASSWORD CA ROOT limited BYTES
  *        host SERVER USER PASSWORD CA ROOT state PATH
- * Restores backup kept of ROOT/service into volume-1. Prints OK, or the status and the message; ends
- * with 0, or 2 for an error of the library's. Whatever takes longer than its alarm has failed. */
+ * Restores backup kept of ROOT/service into volume-1. Prints OK, or the status and the message;
+ * ends with 0, or 2 for an error of the library's. Whatever takes longer than its alarm has failed.
+ */
 #include "check.h"
 #include <errno.h>
 #include <fcntl.h>

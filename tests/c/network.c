@@ -1,12 +1,11 @@
-/* A storage agent that does one operation after another, each with a client of its own, in one process.
- * usage: network SERVER USER PASSWORD CA ROOT
- * ROOT has the directories state, service and temp. Reads jobs from standard input, a line each:
- *   OPERATION STAGING PATIENCE NAME ID BACKUP
- * OPERATION: backup, restore or recover (of what is a second old). STAGING: stream or file. PATIENCE:
- * patient (tries again as usual) or impatient (never). Answers each when its client is freed with a line:
- *   STATUS RETRYABLE SHA256 AGAIN ENDED THREADS DESCRIPTORS MESSAGE
- * AGAIN counts the log records of another attempt, ENDED is when the operation returned, in
- * microseconds since 1970. What the library logs goes to standard error. */
+/* A storage agent that does one operation after another, each with a client of its own, in one
+ * process. usage: network SERVER USER PASSWORD CA ROOT ROOT has the directories state, service and
+ * temp. Reads jobs from standard input, a line each: OPERATION STAGING PATIENCE NAME ID BACKUP
+ * OPERATION: backup, restore or recover (of what is a second old). STAGING: stream or file.
+ * PATIENCE: patient (tries again as usual) or impatient (never). Answers each when its client is
+ * freed with a line: STATUS RETRYABLE SHA256 AGAIN ENDED THREADS DESCRIPTORS MESSAGE AGAIN counts
+ * the log records of another attempt, ENDED is when the operation returned, in microseconds since
+ * 1970. What the library logs goes to standard error. */
 #include "check.h"
 #include <dirent.h>
 #include <pthread.h>
@@ -131,7 +130,8 @@ static void run(char **argv, const struct job *job)
     printf("%d %d %s %u %llu %u %u ", (int)status, vmdk_error_retryable(error),
            summary.stream_sha256[0] ? summary.stream_sha256 : "-", account.again, ended,
            entries("/proc/self/task"), entries("/proc/self/fd"));
-    for (message = status == VMDK_STATUS_OK ? summary.notices : vmdk_error_message(error); *message; message++)
+    for (message = status == VMDK_STATUS_OK ? summary.notices : vmdk_error_message(error); *message;
+         message++)
         putchar(*message == '\n' ? ' ' : *message);
     putchar('\n');
     fflush(stdout);
@@ -148,8 +148,9 @@ int main(int argc, char **argv)
     place(service_dir, argv[5], "service");
     place(temp_dir, argv[5], "temp");
     while (fgets(line, sizeof line, stdin) != NULL) {
-        CHECK(sscanf(line, "%15s %15s %15s %63s %63s %63s", job.operation, job.staging, job.patience,
-                     job.name, job.id, job.backup) == 6);
+        CHECK(sscanf(line, "%15s %15s %15s %63s %63s %63s", job.operation, job.staging,
+                     job.patience, job.name, job.id, job.backup)
+              == 6);
         run(argv, &job);
     }
     return 0;

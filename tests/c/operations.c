@@ -215,7 +215,8 @@ static void a_volume_goes_out_and_comes_back(void)
     FAILS(vmdk_verify_backup(service, &verify, NULL, &error), VMDK_STATUS_CORRUPT, "byte");
     memory.bytes[memory.length / 2] ^= 1;
     verify.check_level = 3;
-    FAILS(vmdk_verify_backup(service, &verify, NULL, &error), VMDK_STATUS_UNSUPPORTED, "check_level");
+    FAILS(vmdk_verify_backup(service, &verify, NULL, &error), VMDK_STATUS_UNSUPPORTED,
+          "check_level");
     WORKS(vmdk_restore_backup(client, service, &volume, &restore, &brought, &error));
     CHECK(memory.closes == 3);
     CHECK(strcmp(made.content_digest, brought.content_digest) == 0);
@@ -462,11 +463,11 @@ static void garbage_is_refused_by_name(void)
 
     memset(long_text, 'a', sizeof long_text - 1);
     long_text[sizeof long_text - 1] = 0;
-#define REFUSED(wanted, words, change)                                                 \
-    do {                                                                               \
-        vmdk_volume v = volume;                                                        \
-        vmdk_backup_options o = backup_options();                                      \
-        change;                                                                        \
+#define REFUSED(wanted, words, change) \
+    do { \
+        vmdk_volume v = volume; \
+        vmdk_backup_options o = backup_options(); \
+        change; \
         FAILS(vmdk_backup_volume(client, service, &v, &o, NULL, &error), wanted, words); \
     } while (0)
 #define INVALID(words, change) REFUSED(VMDK_STATUS_INVALID_ARGUMENT, words, change)
@@ -603,7 +604,10 @@ static void signals_stay_the_hosts(void)
     free(memory.bytes);
 }
 
-#define TEST(name) { #name, name }
+#define TEST(name) \
+    { \
+#name, name \
+    }
 
 static const struct {
     const char *name;

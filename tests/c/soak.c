@@ -42,8 +42,8 @@ static vmdk_status back_up(const char *name, const char *id, char *digest, vmdk_
     vmdk_volume volume = { .struct_size = sizeof volume, .name = name };
     vmdk_backup_options options = { .struct_size = sizeof options, .backup_id = id };
     vmdk_summary summary = { .struct_size = sizeof summary };
-    const vmdk_status status = vmdk_backup_volume(client, service, &volume, &options, &summary,
-                                                  error);
+    const vmdk_status status =
+        vmdk_backup_volume(client, service, &volume, &options, &summary, error);
 
     if (status == VMDK_STATUS_OK)
         strcpy(digest, summary.content_digest);
@@ -55,8 +55,8 @@ static vmdk_status restore(const char *name, const char *id, char *digest, vmdk_
     vmdk_volume volume = { .struct_size = sizeof volume, .name = name };
     vmdk_restore_options options = { .struct_size = sizeof options, .backup_id = id };
     vmdk_summary summary = { .struct_size = sizeof summary };
-    const vmdk_status status = vmdk_restore_backup(client, service, &volume, &options, &summary,
-                                                   error);
+    const vmdk_status status =
+        vmdk_restore_backup(client, service, &volume, &options, &summary, error);
 
     if (status == VMDK_STATUS_OK)
         strcpy(digest, summary.content_digest);

@@ -113,8 +113,8 @@ static void back_up_in_vain(void)
     vmdk_backup_options options = { .struct_size = sizeof options };
 
     options.backup_id = "stream";
-    FAILS(vmdk_backup_volume(client, service, &volume, &options, NULL, &error),
-          VMDK_STATUS_EXISTS, "");
+    FAILS(vmdk_backup_volume(client, service, &volume, &options, NULL, &error), VMDK_STATUS_EXISTS,
+          "");
     options.backup_id = "cancelled";
     options.cancel = thrown;
     FAILS(vmdk_backup_volume(client, service, &volume, &options, NULL, &error),
@@ -201,7 +201,8 @@ static void verify_raw(void)
     verify("raw");
 }
 
-static void recovered(void *user_data, vmdk_outcome outcome, const char *operation, const char *what)
+static void recovered(void *user_data, vmdk_outcome outcome, const char *operation,
+                      const char *what)
 {
     (void)user_data, (void)outcome, (void)operation, (void)what;
 }
@@ -267,33 +268,22 @@ static void free_handles(void)
     vmdk_client_free(client);
 }
 
-#define STEP(name) { #name, name }
+#define STEP(name) \
+    { \
+#name, name \
+    }
 
 static const struct step {
     const char *name;
     void (*run)(void);
 } steps[] = {
-    STEP(connect_in_vain),
-    STEP(connect_client),
-    STEP(make_service),
-    STEP(back_up_streamed),
-    STEP(back_up_by_file),
-    STEP(back_up_raw),
-    STEP(back_up_new_volume),
-    STEP(back_up_in_vain),
-    STEP(verify_stream),
-    STEP(verify_raw),
-    STEP(restore_onto),
-    STEP(restore_by_file),
-    STEP(restore_raw),
-    STEP(restore_as_new),
-    STEP(restore_as_another_type),
-    STEP(restore_in_vain),
-    STEP(recover),
-    STEP(convert_to_raw),
-    STEP(convert_to_stream),
-    STEP(convert_in_vain),
-    STEP(inspect_both),
+    STEP(connect_in_vain),    STEP(connect_client),  STEP(make_service),
+    STEP(back_up_streamed),   STEP(back_up_by_file), STEP(back_up_raw),
+    STEP(back_up_new_volume), STEP(back_up_in_vain), STEP(verify_stream),
+    STEP(verify_raw),         STEP(restore_onto),    STEP(restore_by_file),
+    STEP(restore_raw),        STEP(restore_as_new),  STEP(restore_as_another_type),
+    STEP(restore_in_vain),    STEP(recover),         STEP(convert_to_raw),
+    STEP(convert_to_stream),  STEP(convert_in_vain), STEP(inspect_both),
     STEP(free_handles),
 };
 

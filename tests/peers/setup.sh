@@ -1,4 +1,4 @@
-#!/bin/sh
+#!/usr/bin/env bash
 # Installs the programs of other projects that the tests use as peers, into target/peers (or the folder given).
 # Quick when nothing has changed; safe to run twice at once.
 set -eu
