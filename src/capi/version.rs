@@ -30,7 +30,7 @@ const CODEC: &CStr = if cfg!(feature = "igzip") {
 };
 
 /// What compresses streams at VMDK_COMPRESSION_FAST in the library at run time: "isa-l" (built
-/// with nasm, autoconf, automake and libtool; some two to three times as fast) or "libdeflate". A
+/// with nasm, autoconf, automake and libtool) or "libdeflate". A
 /// later version may have others. The string is static: never free it. Callable from any thread
 /// and from callbacks.
 #[must_use]
