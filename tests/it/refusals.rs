@@ -333,17 +333,17 @@ fn a_service_that_fails_at_any_call_ends_the_operation_cleanly() {
 }
 
 #[test]
-fn a_temporary_directory_that_is_missing_or_full_is_said_so() {
+fn a_temporary_directory_that_is_missing_or_takes_no_files_is_named() {
     let mut attempt = Attempt::new();
     attempt.staging = Staging::File;
     attempt.backup("b").unwrap();
     attempt.temp_dir = "/nowhere/at/all".into();
     attempt.refused(Kind::Io, "/nowhere/at/all", |a| a.backup("c"));
     attempt.refused(Kind::Io, "/nowhere/at/all", |a| a.restore("b"));
-    // A pseudo file system has no room at all.
+    // A pseudo file system does not say how much room it has, and takes no files.
     attempt.temp_dir = "/proc/self".into();
-    attempt.refused(Kind::NoSpace, "/proc/self", |a| a.backup("c"));
-    attempt.refused(Kind::NoSpace, "/proc/self", |a| a.restore("b"));
+    attempt.refused(Kind::Io, "/proc/self", |a| a.backup("c"));
+    attempt.refused(Kind::Io, "/proc/self", |a| a.restore("b"));
 }
 
 #[test]
