@@ -276,8 +276,15 @@ fn grow() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
+    use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
     use std::thread;
+
+    /// The slots are those of the process: one test that uses them up lets another's stale handles be
+    /// found live again.
+    fn alone() -> MutexGuard<'static, ()> {
+        static ONE: Mutex<()> = Mutex::new(());
+        ONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     struct Thing(Arc<AtomicUsize>);
 
@@ -305,6 +312,7 @@ mod tests {
 
     #[test]
     fn what_is_no_live_handle_of_the_kind_is_told_from_it() {
+        let _alone = alone();
         let thing = make(Thing(Arc::default()));
         assert_eq!(told(thing), "");
         assert!(told(thing.cast::<Other>()).contains("it is a vmdk_cancel, not a vmdk_error"));
@@ -325,6 +333,7 @@ mod tests {
 
     #[test]
     fn an_object_goes_with_its_last_user() {
+        let _alone = alone();
         let dropped = Arc::new(AtomicUsize::new(0));
         let thing = make(Thing(dropped.clone()));
         let first = borrow(thing, "it").unwrap();
@@ -342,6 +351,7 @@ mod tests {
 
     #[test]
     fn a_freed_handle_is_recognized_for_long() {
+        let _alone = alone();
         let thing = make(Thing(Arc::default()));
         drop(retire(thing));
         for _ in 0..FIRST / 4 {
@@ -354,6 +364,7 @@ mod tests {
 
     #[test]
     fn threads_that_make_use_and_free_at_once_lose_and_mix_up_nothing() {
+        let _alone = alone();
         let dropped = Arc::new(AtomicUsize::new(0));
         let made = 8 * 500;
         thread::scope(|scope| {
@@ -378,6 +389,7 @@ mod tests {
 
     #[test]
     fn of_frees_at_once_one_is_the_free() {
+        let _alone = alone();
         for _ in 0..200 {
             let dropped = Arc::new(AtomicUsize::new(0));
             let thing = make(Thing(dropped.clone())).expose_provenance();
