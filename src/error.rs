@@ -188,12 +188,6 @@ impl Error {
         self
     }
 
-    /// It may have been done all the same, whatever this error would say by itself.
-    pub(crate) fn maybe_done(mut self) -> Self {
-        self.0.passing = self.0.passing.min(Passing::Later);
-        self
-    }
-
     /// An attempt before may have done it, and looking did not tell.
     pub(crate) fn leaving_open(mut self) -> Self {
         self.0.open = true;

@@ -86,10 +86,16 @@ impl Restore<'_> {
             let (session, datacenter) = (session.clone(), datacenter.clone());
             virtual_disk::rename(session, datacenter, from.clone(), to.clone())
         };
-        // A repeated renaming finds nothing to rename.
-        let moved = op.ensure(rename, |_, error| {
+        // After a lost answer, a repeated renaming that finds nothing to rename tells. Where its task
+        // cannot be read either, the disk does: no other has the new name.
+        let moved = op.ensure(rename, |session, error| {
             let renamed = fault::is_file_gone(error);
-            async move { Ok(renamed.then_some(())) }
+            let is_unread = error.kind() != Kind::Connection;
+            let there = virtual_disk::uuid(session, datacenter.clone(), to.clone());
+            async move {
+                let moved = renamed || (is_unread && there.await.is_ok());
+                Ok(moved.then_some(()))
+            }
         });
         let file = match moved {
             Ok(()) => {

@@ -248,6 +248,13 @@ pub async fn destroy(session: Session, moref: Moref) -> Result<()> {
     let again = Repeat::Always;
     match task::perform(&session, &moref, "Destroy_Task", Vec::new(), again).await {
         Err(error) if fault::is_gone(&error, &moref) => Ok(()),
+        Err(error) if error.is_retryable() && error.fault().is_none() => {
+            // The task came to nobody knows what: the machine itself tells.
+            match property::read(&session, &moref, &["name"]).await {
+                Err(gone) if fault::is_gone(&gone, &moref) => Ok(()),
+                _ => told(Err(error), "destroy", &moref),
+            }
+        }
         outcome => told(outcome, "destroy", &moref),
     }
 }

@@ -7,7 +7,7 @@
 use super::backing::{self, CONNECTED};
 use super::bounds::Bounds;
 use super::find::Candidate;
-use super::{Moref, Session, names, property, task};
+use super::{Moref, Session, fault, names, property, task};
 use crate::error::{Context, Error, Kind, Result};
 use crate::transport::soap::Element;
 use crate::volume::Volume;
@@ -62,7 +62,7 @@ pub async fn unowned_files(
         ));
     };
     let files = match listed(&session, &browser, &folder).await {
-        Err(error) if error.kind() == Kind::NotFound => return Ok(Vec::new()),
+        Err(error) if fault::is_file_gone(&error) => return Ok(Vec::new()),
         files => files.with_context(|| format!("look into {folder}"))?,
     };
     if files.is_empty() || is_owned(&session, &folder).await? {

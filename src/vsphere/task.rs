@@ -116,12 +116,26 @@ async fn look(session: &Session, task: &Moref, mut error: Error) -> Result<Optio
             Err(again) => {
                 failures += 1;
                 error = again;
+                if fault::is_gone(&error, task) {
+                    break;
+                }
             }
         }
         sleep(PAUSE).await;
     }
-    // Whoever asks next must not take it for undone.
-    Err(error.maybe_done())
+    Err(unreadable(task, &error))
+}
+
+/// What a task came to that cannot be read: nobody knows. It bears no fault of the server's, since
+/// that is about the task: whoever asks next must take neither the task's object for gone nor what
+/// the task was to do for undone.
+fn unreadable(task: &Moref, error: &Error) -> Error {
+    let kind = match error.kind() {
+        Kind::NotFound => Kind::Fault,
+        kind => kind,
+    };
+    let message = format!("task {task} cannot be read, and may have succeeded: {error}");
+    Error::new(kind, message).retryable()
 }
 
 /// What came of the task, once something has.

@@ -123,7 +123,8 @@ impl Watch {
                 .call_once(&self.collector, "WaitForUpdatesEx", arguments)
                 .await?;
             let Some(updates) = response.child("returnval") else {
-                return Ok(());
+                // No news for long: of an object that went before the first there never are any.
+                return self.read_again(properties).await;
             };
             let version = updates.text_at("version").unwrap_or_default();
             if version == self.version {
@@ -136,13 +137,18 @@ impl Watch {
             }
             self.version = version.to_owned();
             if apply(&self.object, &self.paths, updates, properties)? {
-                let paths: Vec<_> = self.paths.iter().map(String::as_str).collect();
-                *properties = read(&self.session, &self.object, &paths).await?;
+                self.read_again(properties).await?;
             }
             if !updates.flag_at("truncated") {
                 return Ok(());
             }
         }
+    }
+
+    async fn read_again(&self, properties: &mut Properties) -> Result<()> {
+        let paths: Vec<_> = self.paths.iter().map(String::as_str).collect();
+        *properties = read(&self.session, &self.object, &paths).await?;
+        Ok(())
     }
 
     async fn end(mut self) {

@@ -141,8 +141,17 @@ pub async fn delete(session: Session, datacenter: Moref, name: String) -> Result
         Element::moref("datacenter", &datacenter),
     ];
     // Where it happened and the answer was lost, there is nothing any more to be deleted again.
-    let again = Repeat::Always;
-    verb(session, "DeleteVirtualDisk_Task", arguments, what, again).await
+    let (method, again) = ("DeleteVirtualDisk_Task", Repeat::Always);
+    match verb(session.clone(), method, arguments, what, again).await {
+        Err(error) if error.is_retryable() && error.fault().is_none() => {
+            // The task came to nobody knows what: the disk itself tells.
+            match uuid(session, datacenter, name).await {
+                Err(gone) if fault::is_file_gone(&gone) => Ok(()),
+                _ => Err(error),
+            }
+        }
+        outcome => outcome,
+    }
 }
 
 /// The UUID in a disk's descriptor, which is read from the datastore: a proof that the disk is there.

@@ -2,6 +2,7 @@
 
 mod site;
 mod size;
+mod tasks;
 
 use crate::fixture::{Memory, Scene};
 use crate::jobs;

@@ -132,6 +132,8 @@ pub struct Options {
     pub control: bool,
     /// What a new lease says of its way to ready, in percent; none where it does not tell.
     pub initialized: Option<i32>,
+    /// Whether tasks are gone as soon as they are done.
+    pub vanishing_tasks: bool,
     /// Whether tasks can be cancelled while they are held at a gate.
     pub cancelable_tasks: bool,
     /// Whether replacement characters (U+FFFD) in texts are sent as bytes that are no UTF-8.
@@ -184,6 +186,7 @@ impl Default for Options {
             vsan_internal_paths: true,
             control: false,
             initialized: Some(0),
+            vanishing_tasks: false,
             cancelable_tasks: false,
             mangled_text: false,
             copy_dest_spec: true,

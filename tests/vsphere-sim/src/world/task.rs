@@ -138,6 +138,7 @@ impl World {
     pub fn task(&self, target: &Ref) -> Outcome<&Task> {
         self.tasks
             .get(&target.id)
+            .filter(|task| !(self.options.vanishing_tasks && task.is_over()))
             .filter(|_| target.kind == "Task")
             .ok_or_else(|| Fault::not_found(target))
     }
