@@ -207,9 +207,10 @@ typedef int32_t vmdk_phase;
 VMDK_MUST_USE const char *vmdk_phase_name(vmdk_phase phase);
 
 /// The status that the failed call returned; VMDK_STATUS_OK for NULL, VMDK_STATUS_INVALID_ARGUMENT
-/// for an error that was freed and for what is none. This and all accessors below never block and
+/// for an error that was freed and for a pointer that is no error. This and all accessors below never block and
 /// may be called from any thread and from callbacks.
-VMDK_MUST_USE vmdk_status vmdk_error_status(const struct vmdk_error *error);
+VMDK_MUST_USE
+vmdk_status vmdk_error_status(const struct vmdk_error *error);
 
 /// The whole story in one line of UTF-8: what was attempted on what, what the server said, what to
 /// do about it, and what was left behind. No password or session cookie is ever in it. Never NULL;
@@ -725,8 +726,8 @@ typedef struct vmdk_restore_options {
     /// As in vmdk_backup_options; what the backup was made as.
     vmdk_format format;
     /// Not 0: the disk of a volume that is not the one that was backed up may be replaced, too. Else
-    /// that is VMDK_STATUS_INVALID_ARGUMENT. Which volume was backed up is told by the recorded ids,
-    /// or by the recorded name where there are none. A volume that the restore makes needs no
+    /// that is VMDK_STATUS_INVALID_ARGUMENT. The recorded ids say which volume was backed up, or the
+    /// recorded name where there are none. A volume that the restore makes needs no
     /// permission.
     uint32_t allow_other_volume;
     /// 0.

@@ -93,7 +93,7 @@ pub(super) fn run<T>(body: impl FnOnce() -> Result<T>) -> Result<T> {
     outcome.unwrap_or_else(|| Err(Error::new(Kind::Panic, "the operation's thread panicked")))
 }
 
-/// Runs `callback` on the thread that waits in [`run`] for this one; on this one where that is none's.
+/// Runs `callback` on the thread that waits in [`run`] for this one; on this one where none waits.
 pub(super) fn on_calling_thread<T>(callback: impl FnOnce() -> T) -> T {
     let waiting = |caller: &RefCell<Option<Caller>>| caller.borrow().is_some();
     // The thread's storage is gone only while it ends, after its operation.

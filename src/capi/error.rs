@@ -120,7 +120,7 @@ fn pointer(text: Option<&CString>) -> *const c_char {
 }
 
 /// The status that the failed call returned; VMDK_STATUS_OK for NULL, VMDK_STATUS_INVALID_ARGUMENT
-/// for an error that was freed and for what is none. This and all accessors below never block and
+/// for an error that was freed and for a pointer that is no error. This and all accessors below never block and
 /// may be called from any thread and from callbacks.
 #[must_use]
 #[unsafe(no_mangle)]

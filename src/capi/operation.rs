@@ -129,8 +129,8 @@ pub struct vmdk_restore_options {
     /// As in vmdk_backup_options; what the backup was made as.
     pub format: vmdk_format,
     /// Not 0: the disk of a volume that is not the one that was backed up may be replaced, too. Else
-    /// that is VMDK_STATUS_INVALID_ARGUMENT. Which volume was backed up is told by the recorded ids,
-    /// or by the recorded name where there are none. A volume that the restore makes needs no
+    /// that is VMDK_STATUS_INVALID_ARGUMENT. The recorded ids say which volume was backed up, or the
+    /// recorded name where there are none. A volume that the restore makes needs no
     /// permission.
     pub allow_other_volume: u32,
     /// 0.
