@@ -207,10 +207,9 @@ typedef int32_t vmdk_phase;
 VMDK_MUST_USE const char *vmdk_phase_name(vmdk_phase phase);
 
 /// The status that the failed call returned; VMDK_STATUS_OK for NULL, VMDK_STATUS_INVALID_ARGUMENT
-/// for an error that was freed and for a pointer that is no error. This and all accessors below never block and
-/// may be called from any thread and from callbacks.
-VMDK_MUST_USE
-vmdk_status vmdk_error_status(const struct vmdk_error *error);
+/// for an error that was freed and for a pointer that is no error. This and all accessors below
+/// never block and may be called from any thread and from callbacks.
+VMDK_MUST_USE vmdk_status vmdk_error_status(const struct vmdk_error *error);
 
 /// The whole story in one line of UTF-8: what was attempted on what, what the server said, what to
 /// do about it, and what was left behind. No password or session cookie is ever in it. Never NULL;

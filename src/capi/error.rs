@@ -120,8 +120,8 @@ fn pointer(text: Option<&CString>) -> *const c_char {
 }
 
 /// The status that the failed call returned; VMDK_STATUS_OK for NULL, VMDK_STATUS_INVALID_ARGUMENT
-/// for an error that was freed and for a pointer that is no error. This and all accessors below never block and
-/// may be called from any thread and from callbacks.
+/// for an error that was freed and for a pointer that is no error. This and all accessors below
+/// never block and may be called from any thread and from callbacks.
 #[must_use]
 #[unsafe(no_mangle)]
 pub extern "C" fn vmdk_error_status(error: *const vmdk_error) -> vmdk_status {
